@@ -1,0 +1,295 @@
+"""The artefact that training leaves and inference takes: a folder without code in it.
+
+``weights.safetensors`` holds the weights, ``orbitds.json`` everything else that is needed to use
+them, ``climatology.safetensors`` (optional) the monthly climatology and the fine static fields of
+the training region.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from orbitds.config import ModelConfig
+from orbitds.grid import Grid
+from orbitds.model.reslim import Reslim
+from orbitds.normalize import Normalizer, Statistics
+from orbitds.resources import did_you_mean, share
+from orbitds.schema import Frozen
+
+WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
+SHIPPED = "data_catalog/checkpoints"
+
+
+class Description(Frozen):
+    """What ``orbitds.json`` says."""
+
+    format: int = 1
+    """Version of this layout."""
+    model: ModelConfig
+    """Architecture."""
+    inputs: tuple[str, ...]
+    """Input variables, in the order of the weights."""
+    outputs: tuple[str, ...]
+    """Output variables."""
+    statics: tuple[str, ...]
+    """Fine static fields."""
+    factor: int
+    """Fine cells along the edge of a coarse cell."""
+    statistics: dict[str, Statistics]
+    """Mean and standard deviation of each variable over the training period."""
+    spacing_km: tuple[float, float]
+    """Coarse and fine spacing of the training data."""
+    sha256: dict[str, str]
+    """Hash of each safetensors file."""
+    provenance: dict[str, Any]
+    """Pair, period, steps, versions: how the checkpoint came about."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Fine fields of the training region, in physical units."""
+
+    grid: Grid
+    """The fine grid."""
+    statics: np.ndarray
+    """Static fields, [S, Hf, Wf]."""
+    fine_climatology: np.ndarray | None = None
+    """Monthly means of the outputs, [12, U, Hf, Wf]."""
+    coarse_climatology: np.ndarray | None = None
+    """The same on the coarse grid, [12, U, H, W]."""
+
+    def cut(self, fine: Grid, factor: int) -> "Region | None":
+        """Return the fields of a grid within the region, or None if it reaches outside."""
+        place = self.grid.locate(fine)
+        if place is None:
+            return None
+        rows, columns = place
+        fine_climatology = coarse_climatology = None
+        if self.fine_climatology is not None and self.coarse_climatology is not None:
+            if rows[0] % factor or columns[0] % factor:
+                return None  # the coarse cells lie across those of the training grid
+            fine_climatology = self.fine_climatology[..., rows, :][..., columns]
+            coarse = self.coarse_climatology[..., rows[::factor] // factor, :]
+            coarse_climatology = coarse[..., columns[::factor] // factor]
+        statics = self.statics[:, rows, :][..., columns]
+        return replace(
+            self,
+            grid=fine,
+            statics=statics,
+            fine_climatology=fine_climatology,
+            coarse_climatology=coarse_climatology,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained model with everything it needs to be used: it knows what it eats.
+
+    Attributes
+    ----------
+    model
+        Reslim in evaluation mode, on the CPU.
+    description
+        Architecture, variables, factor, statistics, provenance.
+    region
+        Fine statics and climatology of the training region; None if the model takes neither.
+    name
+        The name or folder it came from.
+    """
+
+    model: Reslim
+    description: Description
+    region: Region | None = None
+    name: str = "in memory"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Input variables."""
+        return self.description.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Output variables."""
+        return self.description.outputs
+
+    @property
+    def factor(self) -> int:
+        """Fine cells along the edge of a coarse cell."""
+        return self.description.factor
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights: what an output file says it was made with."""
+        return self.description.sha256[WEIGHTS]
+
+    def normalizer(self, names: tuple[str, ...]) -> Normalizer:
+        """Return the normaliser of some of the variables."""
+        return Normalizer(names, self.description.statistics)
+
+
+def save_checkpoint(
+    folder: Path,
+    model: Reslim,
+    *,
+    statistics: Mapping[str, Statistics],
+    spacing_km: tuple[float, float],
+    provenance: Mapping[str, Any],
+    region: Region | None = None,
+) -> None:
+    """Write a checkpoint folder.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"Wanted an empty place for the checkpoint, got {folder}, which holds files. "
+            "Choose another folder, or remove this one."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    sha256 = {WEIGHTS: _save(weights, folder / WEIGHTS)}
+    if region is not None:
+        sha256[CLIMATOLOGY] = _save(_region_tensors(region), folder / CLIMATOLOGY)
+    description = Description(
+        model=model.config,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        statics=model.statics,
+        factor=model.factor,
+        statistics=dict(statistics),
+        spacing_km=spacing_km,
+        sha256=sha256,
+        provenance={"orbitds": metadata.version("orbitds"), **provenance},
+    )
+    (folder / DESCRIPTION).write_text(
+        json.dumps(description.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Load a checkpoint by its shipped name or its folder, and check its hashes.
+
+    Nothing in a checkpoint is ever executed: weights are safetensors, the rest is JSON.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If it is a pickle, damaged, or does not fit together.
+    """
+    folder = find_checkpoint(name_or_path)
+    return _load(folder, file_hash(folder / DESCRIPTION))
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Return the folder of a checkpoint, without reading it."""
+    path = Path(name_or_path)
+    shipped = sorted(p.name for p in share(SHIPPED).glob("*") if (p / DESCRIPTION).is_file())
+    if path.is_file():
+        raise ValueError(
+            f"Wanted a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, got the file {path}. "
+            "A .ckpt, .pt or .pth file is a pickle, which can run code when it is loaded: orbitds "
+            "does not. Export the run with `orbitds export`."
+        )
+    if str(name_or_path) in shipped:
+        path = share(f"{SHIPPED}/{name_or_path}")
+    elif not path.is_dir():
+        raise FileNotFoundError(
+            f"Wanted a checkpoint folder or one of the shipped checkpoints {shipped}, got "
+            f"{str(name_or_path)!r}, which does not exist." + did_you_mean(str(path), shipped)
+        )
+    missing = [name for name in (WEIGHTS, DESCRIPTION) if not (path / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"Wanted a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, got {path} without "
+            f"{' and '.join(missing)}. Export the run with `orbitds export`."
+        )
+    return path.resolve()
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> str:
+    save_file(tensors, path)
+    path.chmod(0o644)  # safetensors makes files that nobody else can read
+    return file_hash(path)
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, _description_hash: str) -> Checkpoint:
+    """Load a folder once per process; the hash makes a replaced checkpoint a new one."""
+    try:
+        description = Description.model_validate_json((folder / DESCRIPTION).read_bytes())
+    except ValidationError as error:
+        raise ValueError(
+            f"Wanted the description of a checkpoint in {folder / DESCRIPTION}, got {error}. "
+            "Export the run again."
+        ) from error
+    for name, wanted in description.sha256.items():
+        if name not in (WEIGHTS, CLIMATOLOGY):
+            raise ValueError(f"Wanted {WEIGHTS} or {CLIMATOLOGY}, got {name!r} in {folder}.")
+        if (got := file_hash(folder / name)) != wanted:
+            raise ValueError(
+                f"Wanted {folder / name} with sha256 {wanted}, got {got}: the file is damaged or "
+                "was replaced. Copy or export the checkpoint again."
+            )
+    model = Reslim(
+        description.model,
+        inputs=description.inputs,
+        outputs=description.outputs,
+        statics=description.statics,
+        factor=description.factor,
+    )
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"Wanted weights that fit the architecture in {folder / DESCRIPTION}, got {error}. "
+            "Export the run again."
+        ) from error
+    region = None
+    if CLIMATOLOGY in description.sha256:
+        region = _read_region(load_file(folder / CLIMATOLOGY))
+    return Checkpoint(model.eval(), description, region, folder.name)
+
+
+def _region_tensors(region: Region) -> dict[str, Tensor]:
+    arrays = {
+        "latitude_deg": region.grid.latitude_deg,
+        "longitude_deg": region.grid.longitude_deg,
+        "statics": region.statics.astype(np.float32),
+    }
+    if region.fine_climatology is not None and region.coarse_climatology is not None:
+        arrays["fine_climatology"] = region.fine_climatology.astype(np.float32)
+        arrays["coarse_climatology"] = region.coarse_climatology.astype(np.float32)
+    return {name: torch.tensor(field) for name, field in arrays.items()}
+
+
+def _read_region(tensors: dict[str, Tensor]) -> Region:
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return Region(
+        Grid(arrays["latitude_deg"], arrays["longitude_deg"]),
+        arrays["statics"],
+        arrays.get("fine_climatology"),
+        arrays.get("coarse_climatology"),
+    )

@@ -1,0 +1,228 @@
+"""The commands train, infer, eval, catalog, export and demo: parse, then call the library."""
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import yaml
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict
+from cyclopts.exceptions import CoercionError, ValidationError
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from orbitds import catalog
+from orbitds.config import (
+    EvalConfig,
+    InferConfig,
+    InferOptions,
+    Stage,
+    TrainConfig,
+    read_config,
+)
+
+# What the library raises at the caller's mistakes; anything else is a bug and keeps its traceback.
+MISTAKES = (ValueError, OSError, KeyError, ImportError, FloatingPointError)
+CONFIGURED: tuple[Stage, ...] = get_args(Stage)
+
+
+def main() -> None:
+    """Run the command line; the exit status is 0 only if all went well."""
+    try:
+        app.meta()
+    except MISTAKES as error:
+        _complain(str(error.args[0]) if isinstance(error, KeyError) else str(error))
+        sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    panel = Panel(escape(message), title="Error", title_align="left", border_style="red")
+    Console(stderr=True).print(panel)
+
+
+def _format_error(error: CycloptsError) -> Panel:
+    """Show a wrong flag or value as every other error, without the parser's internals."""
+    message = str(error)
+    cause = error.__cause__
+    if isinstance(error, (ValidationError, CoercionError)) and hasattr(cause, "errors"):
+        lines = []
+        for item in cause.errors():  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]  pydantic's
+            flag = "--" + ".".join(str(part) for part in item["loc"]).replace("_", "-")
+            told = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{flag}: {told}" if item["loc"] else told)
+        message = "\n".join(lines)
+    return Panel(escape(message), title="Error", title_align="left", border_style="red")
+
+
+app = App(
+    name="orbitds",
+    help="Turn a coarse climate field into a fine one.",
+    version=lambda: metadata.version("orbitds"),
+    error_formatter=_format_error,
+    error_console=Console(stderr=True),
+)
+app.meta.group_parameters = app.group_parameters
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Path | None = None,
+) -> None:
+    """Turn a coarse climate field into a fine one.
+
+    Parameters
+    ----------
+    config
+        For train, infer and eval: a YAML file with the same names as the flags, or the name of one
+        in configs/. Flags override it.
+    """
+    if config is not None:
+        stage: Stage | None = next((name for name in CONFIGURED if name in tokens), None)
+        if stage is None:
+            raise ValueError(f"Wanted --config with one of {CONFIGURED}, got {' '.join(tokens)!r}.")
+        settings = read_config(config, stage)
+        app.config = (Dict(_hyphenated(settings), use_commands_as_keys=False, source=str(config)),)
+    app(tokens)
+
+
+@app.command
+def train(
+    *,
+    config: Annotated[TrainConfig, Parameter(name="*")],
+    output: Path,
+) -> None:
+    """Train a model on a data pair.
+
+    Writes the resolved config, a log and the best weights into a run folder; `orbitds export`
+    makes a checkpoint of it.
+
+    Parameters
+    ----------
+    output
+        Folder of the run; must be new or empty.
+    """
+    from orbitds.train.loop import run
+
+    best = run(config, output)
+    _tell(f"best weights: {best}")
+
+
+@app.command
+def export(run: Path, /, *, output: Path) -> None:
+    """Make a checkpoint of the best weights of a run.
+
+    Parameters
+    ----------
+    run
+        Folder that `orbitds train` wrote.
+    output
+        Folder of the checkpoint; must be new or empty.
+    """
+    from orbitds.train.loop import export as export_run
+
+    export_run(run, output)
+    _tell(f"checkpoint: {output}")
+
+
+@app.command
+def infer(
+    input: str,
+    *,
+    options: Annotated[InferOptions, Parameter(name="*")],
+) -> None:
+    """Downscale a coarse file to a fine one.
+
+    The file is worked through in blocks of time, so it may be larger than memory. The output
+    appears under its name when it is whole.
+
+    Parameters
+    ----------
+    input
+        Coarse NetCDF file, Zarr store or catalog name.
+    """
+    from orbitds.infer.run import run
+
+    _tell(f"wrote {run(InferConfig(input=input, **dict(options)))}")
+
+
+@app.command(name="eval")
+def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
+    """Score a prediction against the truth: R2, RMSE, bias, SSIM, PSNR.
+
+    With --coarse, nearest, bilinear and bicubic interpolation are scored beside it; with
+    --checkpoint also delta change.
+    """
+    from orbitds.eval.report import show
+    from orbitds.eval.score import run
+
+    show(run(config))
+    _tell(f"wrote {config.output / 'scores.md'} and {config.output / 'scores.json'}")
+
+
+@app.command
+def demo(
+    *, output: Path = Path("orbitds-demo"), steps: int | None = None, overwrite: bool = False
+) -> None:
+    """Train, downscale, score and draw maps on the embedded winds: the whole way in minutes.
+
+    Parameters
+    ----------
+    output
+        Folder for fine.nc, fine.zarr, scores.md, scores.json, checkpoint/ and maps/.
+    steps
+        Training steps, instead of those of configs/train/demo.yaml; fewer is faster and worse.
+    overwrite
+        Replace an earlier demo in the folder.
+    """
+    from orbitds.demo import run
+
+    run(output, steps=steps, overwrite=overwrite)
+
+
+catalog_app = App(name="catalog", help="Show which data are known.")
+app.command(catalog_app)
+
+
+@catalog_app.command(name="list")
+def list_() -> None:
+    """List the datasets and pairs of the catalog."""
+    listing = Table("kind", "name", "title")
+    for name in catalog.dataset_names():
+        listing.add_row("dataset", name, catalog.dataset_entry(name).title)
+    for name in catalog.pair_names():
+        listing.add_row("pair", name, catalog.pair_entry(name).title)
+    Console().print(listing)
+
+
+@catalog_app.command
+def show(name: str, /) -> None:
+    """Show the description of a dataset or pair, with licence and citation.
+
+    Parameters
+    ----------
+    name
+        A name from `orbitds catalog list`.
+    """
+    text = yaml.safe_dump(catalog.describe(name), sort_keys=False, allow_unicode=True, width=88)
+    _tell(text.rstrip())
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _hyphenated(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings under the names of the flags."""
+    return {
+        key.replace("_", "-"): _hyphenated(value) if isinstance(value, dict) else _plain(value)
+        for key, value in settings.items()
+    }
+
+
+def _plain(value: object) -> object:
+    return value.model_dump() if isinstance(value, BaseModel) else value

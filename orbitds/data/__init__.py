@@ -1,0 +1,1 @@
+"""From lazy xarray datasets to samples of tensors."""

@@ -1,0 +1,96 @@
+"""Monthly means of the training years, coarse and fine: what delta change adds."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from orbitds.data.pair import Pair, stack
+
+MONTHS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Climatology:
+    """Means by calendar month of the output variables, in physical units.
+
+    Parameters
+    ----------
+    fine_sum, coarse_sum
+        Sums over time by year and month, [Y, 12, U, Hf, Wf] and [Y, 12, U, H, W], float64. An
+        output that is no input has NaN on the coarse grid.
+    count
+        Number of time steps, [Y, 12].
+    years
+        The years.
+    """
+
+    fine_sum: np.ndarray
+    coarse_sum: np.ndarray
+    count: np.ndarray
+    years: np.ndarray
+
+    @classmethod
+    def of(cls, pair: Pair) -> "Climatology":
+        """Sum a pair by year and month; give the training part, or it holds its own target."""
+        years = np.unique(pair.fine["time"].dt.year.values)
+        factor, outputs = pair.factor, pair.outputs
+        height, width = pair.coarse_grid.shape
+        count = np.zeros((years.size, MONTHS))
+        shape = (years.size, MONTHS, len(outputs))
+        coarse_sum = np.zeros((*shape, height, width))
+        fine_sum = np.zeros((*shape, height * factor, width * factor))
+        coarse = _with_all(pair.coarse, outputs)
+        for step in range(pair.fine.sizes["time"]):
+            when = pair.fine["time"].dt
+            place = int(np.searchsorted(years, when.year.values[step])), when.month.values[step] - 1
+            count[place] += 1
+            fine_sum[place] += stack(pair.fine.isel(time=step), outputs, np.float64).values
+            coarse_sum[place] += stack(coarse.isel(time=step), outputs, np.float64).values
+        return cls(fine_sum, coarse_sum, count, years)
+
+    @cached_property
+    def missing_months(self) -> list[int]:
+        """Calendar months, 1 to 12, that the training period does not hold."""
+        return [int(month) + 1 for month in np.flatnonzero(self.count.sum(axis=0) == 0)]
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return fine and coarse means by month, [12, U, Hf, Wf] and [12, U, H, W].
+
+        A missing month takes the mean of the available ones.
+        """
+        months = [self.without(None, month) for month in range(1, MONTHS + 1)]
+        fine, coarse = (np.stack(fields) for fields in zip(*months, strict=True))
+        return fine, coarse
+
+    def without(self, year: int | None, month: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return fine and coarse means of a month over all years but one.
+
+        A training sample must not find its own target in its climatology. Where no other year has
+        the month, the other months of the other years stand in.
+        """
+        keep = self.years != year if year is not None else np.ones(self.years.size, dtype=bool)
+        column = slice(month - 1, month)
+        if self.count[keep, column].sum() == 0:
+            column = slice(0, MONTHS)
+        if self.count[keep, column].sum() == 0:
+            raise ValueError(
+                "Wanted at least two years of training data for a climatology that leaves the "
+                f"sample's own year out, got {self.years.tolist()}. Give a longer training period, "
+                "or choose model.base: bicubic."
+            )
+        return self._mean(self.fine_sum, keep, column), self._mean(self.coarse_sum, keep, column)
+
+    def _mean(self, total: np.ndarray, keep: np.ndarray, column: slice) -> np.ndarray:
+        # mean over months of monthly means, so that a month with more steps does not weigh more
+        counts = self.count[keep, column].sum(axis=0)
+        monthly = total[keep, column].sum(axis=0)[counts > 0]
+        return (monthly / counts[counts > 0][:, None, None, None]).mean(axis=0)
+
+
+def _with_all(coarse: xr.Dataset, outputs: tuple[str, ...]) -> xr.Dataset:
+    """Return the coarse fields of the outputs, NaN where an output is no input."""
+    first = coarse[next(iter(coarse.data_vars))]
+    absent = xr.full_like(first, np.nan)
+    return xr.Dataset({name: coarse.get(name, absent) for name in outputs})

@@ -1,0 +1,1 @@
+"""Evaluation: scores, baselines, the report and maps."""

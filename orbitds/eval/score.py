@@ -1,0 +1,167 @@
+"""Stream prediction and truth, score both model and simple methods, return a table."""
+
+from collections.abc import Iterator
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from orbitds.catalog import open_dataset
+from orbitds.checkpoint import Checkpoint, load_checkpoint
+from orbitds.config import EvalConfig
+from orbitds.data.door import enter
+from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
+from orbitds.eval.report import Row, Table, write_report
+from orbitds.grid import Grid
+from orbitds.metrics import Scores
+from orbitds.progress import progress
+from orbitds.variables import table, variable
+
+MODEL = "Reslim"
+# Times read at once: a block of a 0.25 degree global field stays near 1 GiB.
+BLOCK_CELLS = 2**24
+
+
+def run(config: EvalConfig) -> Table:
+    """Score files and write ``scores.md`` and ``scores.json`` into a folder.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the files do not fit each other, or the folder holds earlier scores.
+    """
+    targets = [config.output / name for name in ("scores.md", "scores.json")]
+    existing = [path for path in targets if path.exists()]
+    if existing and not config.overwrite:
+        raise FileExistsError(
+            f"Wanted a folder without scores, got {existing[0]}, which exists. "
+            "Choose another folder, or replace them with --overwrite."
+        )
+    with (
+        open_dataset(config.prediction) as prediction,
+        open_dataset(config.truth) as truth,
+    ):
+        coarse = open_dataset(config.coarse) if config.coarse else None
+        checkpoint = load_checkpoint(config.checkpoint) if config.checkpoint else None
+        scored = score(prediction, truth, coarse=coarse, checkpoint=checkpoint)
+    write_report(scored, config.output)
+    return scored
+
+
+def score(
+    prediction: xr.Dataset,
+    truth: xr.Dataset,
+    *,
+    coarse: xr.Dataset | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Table:
+    """Return the scores of a prediction, and of the simple methods where ``coarse`` is given.
+
+    Parameters
+    ----------
+    coarse
+        What the prediction was made from.
+    checkpoint
+        Its climatology gives delta change.
+
+    Raises
+    ------
+    ValueError
+        If there is no common variable or time, or the grids differ.
+    """
+    names = _common_variables(prediction, truth)
+    sides = {
+        MODEL: enter(prediction, names).ds,
+        "truth": enter(truth, names, missing="mask").ds,
+    }
+    grid = Grid.of(sides["truth"])
+    if not grid.matches(Grid.of(sides[MODEL])):
+        raise ValueError(
+            f"Wanted prediction and truth on one grid, got prediction "
+            f"{Grid.of(sides[MODEL])} and truth {grid}. Regrid one of the two."
+        )
+    if coarse is not None:
+        sides["coarse"] = enter(coarse, [n for n in names if _has(coarse, n)]).ds
+    sides = _at_common_times(sides)
+    scores: dict[tuple[str, str], Scores] = {}
+    area = torch.tensor(grid.area)
+    for block in _blocks(sides):
+        for name in names:
+            target = _tensor(block["truth"], name)
+            fields = {MODEL: _tensor(block[MODEL], name)}
+            if "coarse" in block and name in block["coarse"]:
+                fields |= _simple(block["coarse"], name, grid, checkpoint)
+            for method, field in fields.items():
+                row = scores.setdefault((name, method), Scores())
+                row.add(field, target, area, variable(name).range)
+    times = sides["truth"]["time"].values
+    rows = tuple(
+        Row(name, variable(name).units, method, **sums.result(variable(name).range))
+        for (name, method), sums in scores.items()
+    )
+    return Table(rows, len(times), str(times[0])[:10], str(times[-1])[:10], str(grid))
+
+
+def _simple(
+    coarse: xr.Dataset, name: str, grid: Grid, checkpoint: Checkpoint | None
+) -> dict[str, Tensor]:
+    coarse_grid = Grid.of(coarse)
+    factor = coarse_grid.factor_to(grid)
+    climatology = None
+    if checkpoint is not None and checkpoint.region is not None and name in checkpoint.outputs:
+        region = checkpoint.region.cut(grid, factor)
+        if region is not None:
+            months = coarse["time"].dt.month.values
+            climatology = months_climatology(region, checkpoint.outputs.index(name), months)
+    return baselines(
+        _tensor(coarse, name),
+        factor,
+        periodic=coarse_grid.periodic,
+        climatology=climatology,
+        is_ratio=scales_by_ratio(name),
+    )
+
+
+def _common_variables(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
+    names = [name for name in table() if _has(prediction, name) and _has(truth, name)]
+    names = [name for name in names if variable(name).kind != "static"]
+    if not names:
+        raise ValueError(
+            f"Wanted a common variable of prediction and truth, got {list(prediction.data_vars)} "
+            f"and {list(truth.data_vars)}. Rename them to names of data_catalog/variables.yaml."
+        )
+    return names
+
+
+def _has(ds: xr.Dataset, name: str) -> bool:
+    return any(key in ds.data_vars for key in (name, *variable(name).aliases))
+
+
+def _at_common_times(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    common = sides[MODEL].indexes["time"]
+    for ds in sides.values():
+        common = common.intersection(ds.indexes["time"])
+    if len(common) == 0:
+        spans = ", ".join(
+            f"{side} {ds['time'].values[0]} to {ds['time'].values[-1]}"
+            for side, ds in sides.items()
+        )
+        raise ValueError(f"Wanted common times, got none: {spans}. Select the same period.")
+    return {side: ds.sel(time=common) for side, ds in sides.items()}
+
+
+def _blocks(sides: dict[str, xr.Dataset]) -> Iterator[dict[str, xr.Dataset]]:
+    """Yield blocks of time, read into memory."""
+    truth = sides["truth"]
+    cells = truth.sizes["latitude"] * truth.sizes["longitude"]
+    steps = max(1, BLOCK_CELLS // cells)
+    starts = range(0, truth.sizes["time"], steps)
+    with progress("score", len(starts)) as report:
+        for done, start in enumerate(starts, start=1):
+            block = slice(start, start + steps)
+            yield {side: ds.isel(time=block).load() for side, ds in sides.items()}
+            report(done, "")
+
+
+def _tensor(ds: xr.Dataset, name: str) -> Tensor:
+    return torch.tensor(ds[name].transpose("time", "latitude", "longitude").values)

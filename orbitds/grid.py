@@ -1,0 +1,220 @@
+"""Latitude-longitude grids: uniform cells, their refinement, bounds and areas."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+# Mean Earth radius 6371.0 km (IUGG): one degree of a great circle.
+KM_PER_DEGREE = 6371.0 * np.pi / 180
+# Coordinates are often stored in float32, good to about 1e-5 degree.
+TOLERANCE_CELLS = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A uniform grid of cells, rows from north to south, columns from west to east.
+
+    Parameters
+    ----------
+    latitude_deg
+        Centres of the rows, [H], decreasing.
+    longitude_deg
+        Centres of the columns, [W], increasing; may run beyond 360 where the date line is crossed.
+    """
+
+    latitude_deg: np.ndarray
+    longitude_deg: np.ndarray
+
+    @classmethod
+    def of(cls, ds: xr.Dataset | xr.DataArray) -> "Grid":
+        """Return the grid of a dataset with canonical ``latitude`` and ``longitude``."""
+        return cls(_uniform(ds, "latitude", -1), _uniform(ds, "longitude", 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.latitude_deg.size, self.longitude_deg.size
+
+    @cached_property
+    def spacing_deg(self) -> tuple[float, float]:
+        """Height and width of a cell in degrees."""
+        return -_step(self.latitude_deg), _step(self.longitude_deg)
+
+    @property
+    def spacing_km(self) -> float:
+        """North-south distance between neighbouring centres."""
+        return self.spacing_deg[0] * KM_PER_DEGREE
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the columns close the circle of longitude."""
+        return bool(abs(self.shape[1] * self.spacing_deg[1] - 360) < self.spacing_deg[1] / 2)
+
+    @cached_property
+    def latitude_bounds_deg(self) -> np.ndarray:
+        """North and south edge of each row, [H, 2]."""
+        half = self.spacing_deg[0] / 2
+        return np.stack([self.latitude_deg + half, self.latitude_deg - half], axis=-1)
+
+    @cached_property
+    def longitude_bounds_deg(self) -> np.ndarray:
+        """West and east edge of each column, [W, 2]."""
+        half = self.spacing_deg[1] / 2
+        return np.stack([self.longitude_deg - half, self.longitude_deg + half], axis=-1)
+
+    @cached_property
+    def area(self) -> np.ndarray:
+        """Area of each cell over the mean area, [H, W]: the weight of a cell in every mean."""
+        north, south = np.sin(np.deg2rad(np.clip(self.latitude_bounds_deg, -90, 90))).T
+        return np.repeat(((north - south) / np.mean(north - south))[:, None], self.shape[1], axis=1)
+
+    def refine(self, factor: int) -> "Grid":
+        """Return the grid whose ``factor x factor`` children fill each cell.
+
+        The mean of the children's centres is the parent's centre.
+
+        Raises
+        ------
+        ValueError
+            If cells reach beyond a pole, so that children would lie outside the globe.
+        """
+        if np.abs(self.latitude_bounds_deg).max() > 90 + TOLERANCE_CELLS * self.spacing_deg[0]:
+            raise ValueError(
+                "Wanted rows whose cells end at the poles, got centres from "
+                f"{self.latitude_deg[0]:g} to {self.latitude_deg[-1]:g} every "
+                f"{self.spacing_deg[0]:g} degrees, whose outer cells reach beyond 90 degrees. "
+                "Drop the pole rows, or average neighbouring rows."
+            )
+        return type(self)(
+            refine_centres(self.latitude_deg, factor), refine_centres(self.longitude_deg, factor)
+        )
+
+    def coarsen(self, factor: int) -> "Grid":
+        """Return the grid of blocks of ``factor x factor`` cells.
+
+        Raises
+        ------
+        ValueError
+            If rows or columns are no multiples of the factor.
+        """
+        if self.shape[0] % factor or self.shape[1] % factor:
+            raise ValueError(
+                f"Wanted rows and columns that are multiples of {factor}, got {self.shape}. "
+                "Choose another factor, or cut the region to a multiple."
+            )
+        rows = self.latitude_deg.reshape(-1, factor).mean(axis=1)
+        return type(self)(rows, self.longitude_deg.reshape(-1, factor).mean(axis=1))
+
+    def factor_to(self, fine: "Grid") -> int:
+        """Return the whole number of fine cells along the edge of one of these cells.
+
+        Raises
+        ------
+        ValueError
+            If the fine grid is no exact refinement of this one; the message names both.
+        """
+        factor = round(self.spacing_deg[0] / fine.spacing_deg[0])
+        if factor >= 1 and fine.shape == (self.shape[0] * factor, self.shape[1] * factor):
+            blocks = fine.coarsen(factor)
+            if self.matches(blocks):
+                return factor
+        raise ValueError(
+            f"Wanted a fine grid whose cells divide the coarse cells evenly, got coarse {self} "
+            f"and fine {fine}. Regrid one of the two, or cut them to the same region."
+        )
+
+    def matches(self, other: "Grid") -> bool:
+        """Whether two grids have the same cells, whole turns of longitude aside."""
+        if self.shape != other.shape:
+            return False
+        tolerance = TOLERANCE_CELLS * self.spacing_deg[0] * 10
+        turn = (self.longitude_deg - other.longitude_deg + 180) % 360 - 180
+        rows = np.abs(self.latitude_deg - other.latitude_deg).max()
+        return bool(rows < tolerance and np.abs(turn).max() < tolerance)
+
+    def locate(self, other: "Grid") -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the rows and columns of this grid that are the cells of another, if all are."""
+        tolerance = TOLERANCE_CELLS * self.spacing_deg[0] * 10
+        rows = np.rint((self.latitude_deg[0] - other.latitude_deg) / self.spacing_deg[0])
+        east = (other.longitude_deg - self.longitude_deg[0] + tolerance) % 360
+        columns = np.rint((east - tolerance) / self.spacing_deg[1])
+        rows, columns = rows.astype(int), columns.astype(int)
+        inside = (rows >= 0).all() and (rows < self.shape[0]).all()
+        if not (inside and (columns >= 0).all() and (columns < self.shape[1]).all()):
+            return None
+        found = type(self)(self.latitude_deg[rows], self.longitude_deg[columns])
+        return (rows, columns) if found.matches(other) else None
+
+    def __str__(self) -> str:
+        north, south = self.latitude_deg[[0, -1]]
+        west, east = self.longitude_deg[[0, -1]]
+        height, width = self.spacing_deg
+        return (
+            f"{self.shape[0]} x {self.shape[1]} cells of {height:.4g} x {width:.4g} degrees "
+            f"(latitude {north:g} to {south:g}, longitude {west:g} to {east:g})"
+        )
+
+
+def refine_centres(centres: np.ndarray, factor: int) -> np.ndarray:
+    """Return the centres of ``factor`` equal children in each cell of a uniform axis."""
+    centres = np.asarray(centres, dtype=np.float64)
+    offsets = ((np.arange(factor) + 0.5) / factor - 0.5) * _step(centres)
+    return (centres[:, None] + offsets).reshape(-1)
+
+
+def unwrap_longitude(longitude_deg: np.ndarray) -> np.ndarray:
+    """Return longitudes without jumps of a whole turn between neighbours."""
+    return np.unwrap(np.asarray(longitude_deg, dtype=np.float64), period=360)
+
+
+def block_mean(ds: xr.Dataset, factor: int) -> xr.Dataset:
+    """Return area-weighted means over blocks of ``factor x factor`` cells, lazily.
+
+    Variables without a horizontal grid are dropped. A block with a missing cell is missing.
+    """
+    grid = Grid.of(ds)
+    coarse = grid.coarsen(factor)
+    fields = [name for name in ds.data_vars if {"latitude", "longitude"} <= set(ds[name].dims)]
+    area = xr.DataArray(grid.area[:, 0], dims="latitude")
+    # shares of a row in its block, over the columns too: a block's shares sum to one
+    total = np.repeat(area.values.reshape(-1, factor).sum(axis=1), factor) * factor
+    share = area / total
+
+    def mean(field: xr.DataArray) -> xr.DataArray:
+        # float64 inside: float32 sums lose the agreement of a block mean with its children
+        weighted = field.drop_vars(["latitude", "longitude"]).astype(np.float64) * share
+        blocks = weighted.coarsen(latitude=factor, longitude=factor)
+        return blocks.reduce(np.sum).transpose(*field.dims).astype(field.dtype)
+
+    result = xr.Dataset({name: mean(ds[name]) for name in fields}, attrs=ds.attrs)
+    result = result.assign_coords(
+        latitude=("latitude", coarse.latitude_deg, ds["latitude"].attrs),
+        longitude=("longitude", coarse.longitude_deg, ds["longitude"].attrs),
+    )
+    for name in fields:
+        result[name].attrs = ds[name].attrs
+    return result
+
+
+def _uniform(ds: xr.Dataset | xr.DataArray, axis: str, sign: int) -> np.ndarray:
+    values = np.asarray(ds[axis].values, dtype=np.float64)
+    if values.size < 2:
+        raise ValueError(
+            f"Wanted at least two cells along {axis}, got {values.size}: the spacing is unknown. "
+            "Select a larger region."
+        )
+    steps = np.diff(values) * sign
+    # float32 coordinates near 360 are good to 3e-5 degree, whatever the spacing
+    slack = TOLERANCE_CELLS * abs(steps.mean()) + 1e-4
+    if (steps <= 0).any() or np.abs(steps - steps.mean()).max() > slack:
+        raise ValueError(
+            f"Wanted a uniform {axis} axis, got steps between {steps.min():.6g} and "
+            f"{steps.max():.6g} degrees. Regrid the data to a regular latitude-longitude grid."
+        )
+    return values
+
+
+def _step(centres: np.ndarray) -> float:
+    return float(centres[-1] - centres[0]) / (centres.size - 1)

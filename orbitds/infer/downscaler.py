@@ -1,0 +1,296 @@
+"""Downscaling: a dataset in, a dataset out."""
+
+import warnings
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from orbitds.checkpoint import Checkpoint, Region, find_checkpoint, load_checkpoint
+from orbitds.data.door import check_values, enter
+from orbitds.data.pair import stack
+from orbitds.grid import Grid
+from orbitds.infer.template import blank, dress
+from orbitds.resources import did_you_mean
+from orbitds.tiles import TileGrid, plan
+from orbitds.variables import variable
+
+Tiles = Literal["auto"] | tuple[int, int] | None
+
+HALO_CELLS = 4
+# Coarse cells of a window that `auto` allows: attention grows with the square of them.
+LARGEST_WINDOW_CELLS = 2**15
+# Fine cells worked on at once by default: about 1 GiB of activations at 32 channels.
+BATCH_FINE_CELLS = 2**21
+# Fine cells of a lazy block: 64 MiB a variable.
+BLOCK_FINE_CELLS = 2**24
+# A model trained at one spacing is not asked about another, rounding of coordinates aside.
+SPACING_TOLERANCE = 0.05
+
+
+def downscale(
+    ds: xr.Dataset,
+    checkpoint: str | PathLike[str] | Checkpoint,
+    *,
+    variables: Sequence[str] | None = None,
+    tiles: Tiles = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+) -> xr.Dataset:
+    """Return a dataset on the checkpoint's finer grid; see ``ds.orbit.downscale``."""
+    downscaler = Downscaler(
+        checkpoint, variables=variables, tiles=tiles, batch_size=batch_size, device=device
+    )
+    entered = enter(ds, downscaler.checkpoint.inputs)
+    downscaler.check_grid(Grid.of(entered.ds))
+    if entered.ds.chunks:
+        grid = Grid.of(entered.ds).refine(downscaler.checkpoint.factor)
+        block = max(1, BLOCK_FINE_CELLS // (grid.shape[0] * grid.shape[1]))
+        coarse = entered.ds.chunk(time=block, latitude=-1, longitude=-1)
+        template = blank(downscaler.variables, coarse, grid, downscaler.checkpoint)
+        fine = xr.map_blocks(downscaler, coarse, template=template)
+    else:
+        fine = downscaler(entered.ds)
+    return entered.layout.restore(fine, downscaler.checkpoint.factor)
+
+
+class Downscaler:
+    """Block in, block out: canonical coarse fields of some times to canonical fine ones.
+
+    Pickles as the path of its checkpoint, so that it travels to dask workers without weights; each
+    process loads the model once.
+
+    Parameters
+    ----------
+    checkpoint, variables, tiles, batch_size, device
+        As in ``ds.orbit.downscale``.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | PathLike[str] | Checkpoint,
+        *,
+        variables: Sequence[str] | None = None,
+        tiles: Tiles = None,
+        batch_size: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        self._checkpoint = (
+            checkpoint if isinstance(checkpoint, Checkpoint) else find_checkpoint(str(checkpoint))
+        )
+        self.variables = self._chosen(variables)
+        self.tiles = _check_tiles(tiles)
+        self.batch_size = batch_size
+        self.device = device
+        self._warned: set[str] = set()
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, read once per process."""
+        if isinstance(self._checkpoint, Path):
+            return load_checkpoint(self._checkpoint)
+        return self._checkpoint
+
+    def check_grid(self, grid: Grid) -> None:
+        """Refuse a grid that the checkpoint was not trained for."""
+        wanted, _ = self.checkpoint.description.spacing_km
+        if abs(grid.spacing_km / wanted - 1) > SPACING_TOLERANCE:
+            raise ValueError(
+                f"Wanted a grid spacing of {wanted:.0f} km, which checkpoint "
+                f"{self.checkpoint.name!r} was trained at, got {grid.spacing_km:.0f} km ({grid}). "
+                "Coarsen or regrid the input, or choose a checkpoint for this spacing."
+            )
+
+    def __call__(self, coarse: xr.Dataset) -> xr.Dataset:
+        """Return the fine fields of a canonical dataset.
+
+        Raises
+        ------
+        ValueError
+            If values are missing or implausible.
+        """
+        checkpoint = self.checkpoint
+        grid = Grid.of(coarse)
+        fine_grid = grid.refine(checkpoint.factor)
+        fields = stack(coarse, checkpoint.inputs).transpose("time", ...).values
+        for place, name in enumerate(checkpoint.inputs):
+            check_values(name, fields[:, place])
+        fine = self._run(torch.tensor(fields), coarse["time"], grid, self._region(fine_grid))
+        places = [checkpoint.outputs.index(name) for name in self.variables]
+        values = {
+            name: _bounded(fine[:, place], name).numpy()
+            for name, place in zip(self.variables, places, strict=True)
+        }
+        return dress(values, coarse, fine_grid, checkpoint)
+
+    def _run(self, fields: Tensor, time: xr.DataArray, grid: Grid, region: Region | None) -> Tensor:
+        """Return physical fine fields [T, U, Hf, Wf] of physical coarse ones [T, V, H, W]."""
+        checkpoint = self.checkpoint
+        inputs = checkpoint.normalizer(checkpoint.inputs)(fields)
+        statics = None
+        if region is not None and checkpoint.description.statics:
+            normalizer = checkpoint.normalizer(checkpoint.description.statics)
+            statics = normalizer(torch.tensor(region.statics))[None]
+        climatology = self._climatology(region, time)
+        tiles = self._tile_grid(grid)
+        windows = []
+        for tile in tiles.tiles:
+            rows, columns = tiles.index(tile)
+            windows.append(
+                self._window(
+                    tiles.cut(inputs, tile),
+                    latitude_deg=torch.tensor(grid.latitude_deg[rows]).float(),
+                    longitude_deg=_unwrapped(grid, columns, tile.columns),
+                    spacing_km=torch.tensor([grid.spacing_km, grid.spacing_km / checkpoint.factor]),
+                    statics=None
+                    if statics is None
+                    else tiles.cut(statics, tile, checkpoint.factor),
+                    climatology=None
+                    if climatology is None
+                    else (
+                        tiles.cut(climatology[0], tile, checkpoint.factor),
+                        tiles.cut(climatology[1], tile),
+                    ),
+                    periodic=tiles.wraps,
+                )
+            )
+        blended = windows[0] if len(windows) == 1 else tiles.blend(windows, checkpoint.factor)
+        return checkpoint.normalizer(checkpoint.outputs).inverse(blended)
+
+    def _window(
+        self,
+        coarse: Tensor,
+        *,
+        latitude_deg: Tensor,
+        longitude_deg: Tensor,
+        spacing_km: Tensor,
+        statics: Tensor | None,
+        climatology: tuple[Tensor, Tensor] | None,
+        periodic: bool,
+    ) -> Tensor:
+        """Run the model on one window of all times, in batches."""
+        checkpoint = self.checkpoint
+        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = checkpoint.model.to(device)
+        cells = coarse.shape[-2] * coarse.shape[-1] * checkpoint.factor**2
+        size = self.batch_size or max(1, BATCH_FINE_CELLS // cells)
+        parts = []
+        for start in range(0, coarse.shape[0], size):
+            block = slice(start, start + size)
+            count = coarse[block].shape[0]
+
+            def every(tensor: Tensor, count: int = count) -> Tensor:
+                return tensor.expand(count, *tensor.shape).to(device)
+
+            with torch.inference_mode():
+                part = model(
+                    coarse[block].to(device),
+                    latitude_deg=every(latitude_deg),
+                    longitude_deg=every(longitude_deg),
+                    spacing_km=every(spacing_km),
+                    statics=None if statics is None else every(statics[0]),
+                    climatology=None
+                    if climatology is None
+                    else (climatology[0][block].to(device), climatology[1][block].to(device)),
+                    periodic=periodic,
+                )
+            parts.append(part.float().cpu())
+        return torch.cat(parts)
+
+    def _region(self, fine_grid: Grid) -> Region | None:
+        checkpoint = self.checkpoint
+        region = checkpoint.region
+        if region is None:
+            return None
+        cut = region.cut(fine_grid, checkpoint.factor)
+        if cut is None:
+            self._say(
+                f"The input lies outside the training region of checkpoint {checkpoint.name!r} "
+                f"({region.grid}): its climatology and static fields are not used, and the model "
+                "starts from plain interpolation. Expect less skill."
+            )
+        return cut
+
+    def _climatology(
+        self, region: Region | None, time: xr.DataArray
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return normalised fine and coarse climatologies of each time step's month."""
+        checkpoint = self.checkpoint
+        if region is None or region.fine_climatology is None:
+            return None
+        assert region.coarse_climatology is not None
+        if not hasattr(time, "dt") or not np.issubdtype(
+            np.asarray(_months(time)).dtype, np.integer
+        ):
+            self._say(
+                "The input has no dates, so the month is unknown: the climatology of checkpoint "
+                f"{checkpoint.name!r} is not used. Give it a time coordinate for more skill."
+            )
+            return None
+        months = _months(time) - 1
+        normalizer = checkpoint.normalizer(checkpoint.outputs)
+        fine, coarse = (
+            normalizer(torch.from_numpy(field[months]).float())
+            for field in (region.fine_climatology, region.coarse_climatology)
+        )
+        return fine, coarse
+
+    def _tile_grid(self, grid: Grid) -> TileGrid:
+        if isinstance(self.tiles, tuple):
+            rows, columns = self.tiles
+        elif self.tiles == "auto":
+            rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, HALO_CELLS)
+        else:
+            rows = columns = 1
+        return TileGrid(*grid.shape, rows, columns, HALO_CELLS, grid.periodic)
+
+    def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
+        outputs = self.checkpoint.outputs
+        if isinstance(variables, str):
+            variables = (variables,)
+        for name in variables or ():
+            if name not in outputs:
+                raise ValueError(
+                    f"Wanted output variables of checkpoint {self.checkpoint.name!r}, some of "
+                    f"{list(outputs)}, got {name!r}.{did_you_mean(name, outputs)}"
+                )
+        return tuple(variables) if variables else outputs
+
+    def _say(self, text: str) -> None:
+        """Warn once per job, not once per block."""
+        if text not in self._warned:
+            self._warned.add(text)
+            warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def _check_tiles(tiles: Tiles) -> Tiles:
+    if tiles is None or tiles == "auto":
+        return tiles
+    if len(tiles) == 2 and all(isinstance(count, int) and count > 0 for count in tiles):
+        return tiles
+    raise ValueError(
+        f"Wanted tiles as 'auto', None or (rows, columns), got {tiles!r}. Try tiles=(2, 4)."
+    )
+
+
+def _months(time: xr.DataArray) -> np.ndarray:
+    return time.dt.month.values
+
+
+def _unwrapped(grid: Grid, columns: Tensor, window: range) -> Tensor:
+    """Return a window's longitudes, rising also where it wraps."""
+    turns = torch.tensor(list(window)).div(grid.shape[1], rounding_mode="floor")
+    return (torch.tensor(grid.longitude_deg)[columns] + 360 * turns).float()
+
+
+def _bounded(field: Tensor, name: str) -> Tensor:
+    """Keep a physical field within the bounds of its variable."""
+    row = variable(name)
+    if row.minimum is None and row.maximum is None:
+        return field
+    return field.clamp(min=row.minimum, max=row.maximum)

@@ -1,0 +1,88 @@
+"""The output dataset around its values: coordinates, bounds, CF attributes, provenance."""
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import dask.array
+import numpy as np
+import xarray as xr
+
+from orbitds.checkpoint import Checkpoint
+from orbitds.data.door import DIMENSIONS
+from orbitds.grid import Grid
+from orbitds.variables import variable
+
+
+def dress(
+    fields: Mapping[str, Any], coarse: xr.Dataset, grid: Grid, checkpoint: Checkpoint
+) -> xr.Dataset:
+    """Return arrays [T, Hf, Wf] as a canonical dataset with everything a reader needs.
+
+    Parameters
+    ----------
+    fields
+        Physical values by variable, numpy or dask.
+    coarse
+        The canonical input: its times and global attributes come along.
+    grid
+        The fine grid.
+    """
+    ds = xr.Dataset(
+        {name: (DIMENSIONS, values, _attributes(name, coarse)) for name, values in fields.items()},
+        coords={
+            "time": coarse["time"],
+            "latitude": ("latitude", grid.latitude_deg, _axis("latitude", "north", "Y")),
+            "longitude": ("longitude", grid.longitude_deg, _axis("longitude", "east", "X")),
+            "latitude_bnds": (("latitude", "bnds"), grid.latitude_bounds_deg.clip(-90, 90)),
+            "longitude_bnds": (("longitude", "bnds"), grid.longitude_bounds_deg),
+        },
+    )
+    return ds.assign_attrs(_provenance(coarse, checkpoint))
+
+
+def blank(
+    names: Sequence[str], coarse: xr.Dataset, grid: Grid, checkpoint: Checkpoint
+) -> xr.Dataset:
+    """Return the output dataset before its values: lazy, chunked in time as the input is."""
+    shape = (coarse.sizes["time"], *grid.shape)
+    chunks = (coarse.chunksizes["time"], grid.shape[0], grid.shape[1])
+    values = dask.array.zeros(shape, chunks=chunks, dtype=np.float32)
+    return dress(dict.fromkeys(names, values), coarse, grid, checkpoint)
+
+
+def _attributes(name: str, coarse: xr.Dataset) -> dict[str, str]:
+    row = variable(name)
+    attributes = {"long_name": row.long_name, "units": row.units}
+    if row.standard_name:
+        attributes["standard_name"] = row.standard_name
+    if name in coarse and "cell_methods" in coarse[name].attrs:
+        attributes["cell_methods"] = coarse[name].attrs["cell_methods"]
+    return attributes
+
+
+def _axis(name: str, direction: str, axis: str) -> dict[str, str]:
+    return {
+        "standard_name": name,
+        "long_name": name,
+        "units": f"degrees_{direction}",
+        "axis": axis,
+        "bounds": f"{name}_bnds",
+    }
+
+
+def _provenance(coarse: xr.Dataset, checkpoint: Checkpoint) -> dict[str, str]:
+    version = metadata.version("orbitds")
+    done = (
+        f"downscaled {checkpoint.factor}x by orbitds {version} with the checkpoint "
+        f"{checkpoint.name} (weights sha256 {checkpoint.fingerprint})"
+    )
+    kept = {key: value for key, value in coarse.attrs.items() if key != "missing"}
+    earlier = kept.get("history")
+    return kept | {
+        "Conventions": "CF-1.11",
+        "history": f"{earlier}\n{done}" if earlier else done,
+        "orbitds_version": version,
+        "orbitds_checkpoint": checkpoint.name,
+        "orbitds_checkpoint_sha256": checkpoint.fingerprint,
+    }

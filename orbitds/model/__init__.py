@@ -1,0 +1,1 @@
+"""Reslim, the residual slim vision transformer: tensors in, tensors out."""

@@ -1,0 +1,109 @@
+"""Tokenise each variable by its own projection and cross-attend over the variables: V tokens -> 1.
+
+The tokens are never built. Everything before the softmax is affine in the P^2 pixels of a patch,
+so the patch projection is folded into the keys and values: scores and outputs are products with
+P^2 + 1 numbers per variable instead of D, exactly.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class VariableAggregation(nn.Module):
+    """One learned query attends, at each place, over the tokens of all variables.
+
+    Parameters
+    ----------
+    variables
+        Names of the variables it knows; ``forward`` takes any of them, in any order.
+    drop_variables
+        Probability that a variable of a sample is left out in training; at least one stays.
+
+    References
+    ----------
+    ORBIT-2 (Wang et al. 2025), Reslim: cross-attention over variables. The folding is ours; the
+    straightforward form stands in ``tests/model/test_aggregate.py``.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[str],
+        *,
+        patch: int,
+        width: int,
+        heads: int,
+        drop_variables: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.variables = tuple(variables)
+        self.patch = patch
+        self.heads = heads
+        self.drop_variables = drop_variables
+        count, pixels = len(self.variables), patch * patch
+        # e_v = embed[v] x_v + bias[v]; the bias is the patch bias and the variable embedding in one
+        self.embed = nn.Parameter(torch.randn(count, width, pixels) * pixels**-0.5)
+        self.bias = nn.Parameter(torch.randn(count, width) * 0.02)
+        self.query = nn.Parameter(torch.randn(width) * 0.02)
+        self.to_query = nn.Linear(width, width)
+        # a bias of the keys would shift all scores of a place alike, and cancel in the softmax
+        self.to_key = nn.Linear(width, width, bias=False)
+        self.to_value = nn.Linear(width, width)
+        self.project = nn.Linear(width, width)
+
+    def forward(
+        self, fields: Float[Tensor, "B V H W"], variables: Sequence[str]
+    ) -> Float[Tensor, "B N D"]:
+        """Return one token per patch, row by row.
+
+        Parameters
+        ----------
+        fields
+            Normalised fields; H and W are multiples of the patch.
+        variables
+            Names of the V fields.
+        """
+        index = self._index(variables).to(fields.device)
+        key, key_bias, value, value_bias = self._fold(index)
+        pixels = rearrange(fields, "b v (h p) (w q) -> b (h w) v (p q)", p=self.patch, q=self.patch)
+        scores = einsum(pixels, key.to(pixels), "b n v k, h v k -> b n h v") + key_bias
+        if self.training and self.drop_variables > 0:
+            scores = scores.masked_fill(self._dropped(scores), -torch.inf)
+        weights = scores.softmax(dim=-1)
+        out = einsum(weights, pixels, value.to(pixels), "b n h v, b n v k, h v k d -> b n h d")
+        out = out + einsum(weights, value_bias.to(weights), "b n h v, h v d -> b n h d")
+        return self.project(rearrange(out, "b n h d -> b n (h d)"))
+
+    def _index(self, variables: Sequence[str]) -> Int[Tensor, " V"]:
+        unknown = [name for name in variables if name not in self.variables]
+        if unknown or not variables:
+            raise ValueError(
+                f"Wanted some of the variables {list(self.variables)}, got {list(variables)}. "
+                "Select the variables this model was built for."
+            )
+        return torch.tensor([self.variables.index(name) for name in variables])
+
+    def _fold(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fold the patch projection into keys and values: small, and independent of the data."""
+        embed, bias = self.embed[index], self.bias[index]
+        head = self.query.numel() // self.heads
+        query = rearrange(self.to_query(self.query), "(h d) -> h d", h=self.heads)
+        to_key = rearrange(self.to_key.weight, "(h d) e -> h d e", h=self.heads)
+        to_value = rearrange(self.to_value.weight, "(h d) e -> h d e", h=self.heads)
+        value_shift = rearrange(self.to_value.bias, "(h d) -> h 1 d", h=self.heads)
+        direction = einsum(query, to_key, "h d, h d e -> h e") * head**-0.5
+        return (
+            einsum(direction, embed, "h e, v e k -> h v k"),
+            einsum(direction, bias, "h e, v e -> h v"),
+            einsum(to_value, embed, "h d e, v e k -> h v k d"),
+            einsum(to_value, bias, "h d e, v e -> h v d") + value_shift,
+        )
+
+    def _dropped(self, scores: Float[Tensor, "B N h V"]) -> Tensor:
+        """Choose, per sample, the variables to leave out; the luckiest one always stays."""
+        luck = torch.rand(scores.shape[0], scores.shape[-1], device=scores.device)
+        threshold = luck.amax(dim=-1, keepdim=True).clamp(max=self.drop_variables)
+        return (luck < threshold)[:, None, None, :]

@@ -1,0 +1,57 @@
+"""The transformer block: pre-norm attention and MLP, with stochastic depth."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orbitds.model.attention import attend
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block.
+
+    Parameters
+    ----------
+    drop_path
+        Probability, per sample and branch, of skipping the branch in training (Huang et al. 2016).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        hidden = int(width * mlp_ratio)
+        self.heads = heads
+        self.drop_path = drop_path
+        self.norm_attention = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width), nn.Dropout(dropout)
+        )
+
+    def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """Let the tokens of each sample exchange information."""
+        tokens = tokens + self._skip(self._attention(self.norm_attention(tokens)))
+        return tokens + self._skip(self.mlp(self.norm_mlp(tokens)))
+
+    def _attention(self, tokens: Tensor) -> Tensor:
+        query, key, value = rearrange(
+            self.query_key_value(tokens), "b n (k h d) -> k b h n d", k=3, h=self.heads
+        )
+        return self.project(rearrange(attend(query, key, value), "b h n d -> b n (h d)"))
+
+    def _skip(self, branch: Tensor) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        mask = torch.rand(branch.shape[0], 1, 1, device=branch.device) < keep
+        return branch * mask / keep

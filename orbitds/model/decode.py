@@ -1,0 +1,44 @@
+"""The decoder head: each token paints its own block of the fine grid."""
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orbitds.interpolate import pad
+
+
+class Decoder(nn.Module):
+    """Linear layers per token, then its ``factor*patch`` square block for each output variable.
+
+    The last linear layer starts at zero and the closing convolution at the identity, so that an
+    untrained model adds nothing to its base.
+
+    Notes
+    -----
+    ORBIT-2's public decoder reshapes a token's outputs along the row, so that a token paints a
+    strip elsewhere on the map; here the block lies where the token lies.
+    """
+
+    def __init__(self, width: int, outputs: int, *, depth: int, block: int) -> None:
+        super().__init__()
+        self.block = block
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += [nn.Linear(width, width), nn.GELU()]
+        self.hidden = nn.Sequential(*layers)
+        self.paint = nn.Linear(width, outputs * block * block)
+        self.smooth = nn.Conv2d(outputs, outputs, kernel_size=3)
+        nn.init.zeros_(self.paint.weight)
+        nn.init.zeros_(self.paint.bias)
+        nn.init.dirac_(self.smooth.weight)
+        nn.init.zeros_(self.smooth.bias)  # pyright: ignore[reportArgumentType]  a Conv2d with bias has one
+
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], rows: int, *, periodic: bool
+    ) -> Float[Tensor, "B U Hf Wf"]:
+        """Return the trunk's share of the fine fields; ``rows`` patches from north to south."""
+        pixels = self.paint(self.hidden(tokens))
+        fine = rearrange(
+            pixels, "b (h w) (u p q) -> b u (h p) (w q)", h=rows, p=self.block, q=self.block
+        )
+        return self.smooth(pad(fine, 1, periodic))

@@ -1,0 +1,71 @@
+"""Where a token lies on the sphere, and how fine the grid is."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class PositionEmbedding(nn.Module):
+    """Embed the centre of each patch by waves of its Cartesian coordinates on the unit sphere.
+
+    Smooth everywhere: at the date line, at 0/360 and at the poles. There is no table, so tiles
+    know where they are and any grid works.
+
+    Parameters
+    ----------
+    octaves
+        Number of wavelengths; each is half of the one before.
+    """
+
+    def __init__(self, width: int, octaves: int) -> None:
+        super().__init__()
+        self.octaves = octaves
+        self.project = nn.Linear(6 * octaves, width)
+
+    def forward(
+        self, latitude_deg: Float[Tensor, "B h"], longitude_deg: Float[Tensor, "B w"]
+    ) -> Float[Tensor, "B h*w D"]:
+        """Return one embedding per patch, row by row."""
+        features = sphere_waves(latitude_deg, longitude_deg, self.octaves)
+        return self.project(features.to(self.project.weight.dtype))
+
+
+class ResolutionEmbedding(nn.Module):
+    """Embed the logarithms of the coarse and the fine spacing by waves, then a small network."""
+
+    OCTAVES = 4
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(4 * self.OCTAVES, width), nn.GELU(), nn.Linear(width, width)
+        )
+
+    def forward(self, spacing_km: Float[Tensor, "B 2"]) -> Float[Tensor, "B 1 D"]:
+        """Return one embedding per sample, for all of its tokens."""
+        # the longest wave spans e^8, more than from 1 km to 1,000 km
+        phase = torch.log(spacing_km.double())[..., None] * _octaves(spacing_km, self.OCTAVES)
+        phase = phase * (2 * math.pi / 8)
+        waves = torch.cat([phase.sin(), phase.cos()], dim=-1).flatten(1)
+        first = next(self.network.parameters())
+        return self.network(waves.to(first.dtype))[:, None, :]
+
+
+def sphere_waves(
+    latitude_deg: Float[Tensor, "B h"], longitude_deg: Float[Tensor, "B w"], octaves: int
+) -> Float[Tensor, "B h*w {6*octaves}"]:
+    """Return sin and cos of the Cartesian coordinates at several wavelengths, in float64."""
+    latitude = torch.deg2rad(latitude_deg.double())[:, :, None]
+    longitude = torch.deg2rad(longitude_deg.double())[:, None, :]
+    x = latitude.cos() * longitude.cos()
+    y = latitude.cos() * longitude.sin()
+    z = latitude.sin().expand_as(x)
+    point = torch.stack([x, y, z], dim=-1).flatten(1, 2)
+    phase = (point[..., None] * _octaves(latitude, octaves)).flatten(-2)
+    return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+def _octaves(like: Tensor, count: int) -> Float[Tensor, " count"]:
+    return 2.0 ** torch.arange(count, dtype=torch.float64, device=like.device)

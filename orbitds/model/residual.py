@@ -1,0 +1,126 @@
+"""The residual path: the best simple method as a base, and convolutions that correct it."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orbitds.interpolate import Method, delta_change, interpolate, pad
+
+
+class Base(nn.Module):
+    """What Reslim starts from: interpolation of the output variables, or delta change.
+
+    Parameters
+    ----------
+    log_outputs
+        For each output, whether it is normalised by log1p: such a variable is interpolated in its
+        unit, and scaled by the ratio of the climatologies where the others are shifted.
+
+    Notes
+    -----
+    Interpolation commutes with the affine z-score, so other variables stay normalised. An output
+    that is no input starts from a learned constant, or, for delta change, from its climatology.
+    """
+
+    is_log: Tensor
+
+    def __init__(
+        self,
+        outputs: Sequence[str],
+        *,
+        factor: int,
+        method: Literal["bilinear", "bicubic", "delta"],
+        log_outputs: Sequence[bool],
+    ) -> None:
+        super().__init__()
+        self.outputs = tuple(outputs)
+        self.factor = factor
+        self.is_delta = method == "delta"
+        self.interpolation: Method = "bicubic" if method == "delta" else method
+        self.constant = nn.Parameter(torch.zeros(len(self.outputs)))
+        self.register_buffer(
+            "is_log", torch.tensor(log_outputs, dtype=torch.float32), persistent=False
+        )
+
+    def forward(
+        self,
+        coarse: Float[Tensor, "B V H W"],
+        variables: Sequence[str],
+        climatology: tuple[Tensor, Tensor] | None,
+        *,
+        periodic: bool,
+    ) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"]]:
+        """Return the base and the fine structure of the climatology (zero without one).
+
+        Parameters
+        ----------
+        climatology
+            Fine and coarse climatology of the outputs for the sample's month, [B, U, Hf, Wf] and
+            [B, U, H, W], normalised; NaN-free.
+        """
+        field = self._linear(self._select(coarse, variables, climatology))
+        fine = interpolate(field, self.factor, self.interpolation, periodic=periodic)
+        if climatology is None or not self.is_delta:
+            return self._normalized(fine), torch.zeros_like(fine)
+        fine_climatology = self._linear(climatology[0].float())
+        smooth = interpolate(
+            self._linear(climatology[1]), self.factor, self.interpolation, periodic=periodic
+        )
+        base = delta_change(fine, fine_climatology, smooth, self.is_log)
+        detail = climatology[0].float() - self._normalized(smooth)
+        return self._normalized(base), detail
+
+    def _select(
+        self, coarse: Tensor, variables: Sequence[str], climatology: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Return the coarse field of each output, or what stands in for it."""
+        fields = []
+        for index, name in enumerate(self.outputs):
+            if name in variables:
+                fields.append(coarse[:, list(variables).index(name)])
+            elif climatology is not None and self.is_delta:
+                fields.append(climatology[1][:, index])
+            else:
+                fields.append(self.constant[index].expand_as(coarse[:, 0]))
+        return torch.stack(fields, dim=1).float()
+
+    def _linear(self, normalized: Tensor) -> Tensor:
+        """Undo the one transform that interpolation does not commute with."""
+        is_log = self.is_log[:, None, None] > 0
+        return torch.where(is_log, torch.expm1(normalized), normalized)
+
+    def _normalized(self, linear: Tensor) -> Tensor:
+        is_log = self.is_log[:, None, None] > 0
+        # the bicubic kernel undershoots; the logarithm knows no negative amounts
+        return torch.where(is_log, torch.log1p(linear.clamp(min=0)), linear)
+
+
+class Correction(nn.Module):
+    """Convolutions on the fine grid that see the base, the trunk's share and the fine statics.
+
+    The last convolution starts at zero, so that an untrained model equals its base.
+    """
+
+    def __init__(self, channels: int, outputs: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = [channels, *[width] * depth, outputs]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(size, following, kernel_size=3)
+            for size, following in itertools.pairwise(sizes)
+        )
+        last = self.layers[-1]
+        nn.init.zeros_(last.weight)  # pyright: ignore[reportArgumentType]  a Conv2d
+        nn.init.zeros_(last.bias)  # pyright: ignore[reportArgumentType]  a Conv2d with bias
+
+    def forward(
+        self, fields: Float[Tensor, "B C Hf Wf"], *, periodic: bool
+    ) -> Float[Tensor, "B U Hf Wf"]:
+        """Return what to add to the base."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            fields = nn.functional.gelu(layer(pad(fields, 1, periodic)))
+        return last(pad(fields, 1, periodic))

@@ -1,0 +1,211 @@
+"""Reslim: the forward pass as the paper draws it.
+
+Dimensions: B batch, V input variables, U output variables, S statics, H W coarse rows and columns,
+Hf Wf fine ones, N tokens, D width, P patch edge. Rows run from north to south.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orbitds.config import ModelConfig
+from orbitds.model.aggregate import VariableAggregation
+from orbitds.model.block import Block
+from orbitds.model.decode import Decoder
+from orbitds.model.embed import PositionEmbedding, ResolutionEmbedding
+from orbitds.model.residual import Base, Correction
+from orbitds.variables import variable
+
+
+class Reslim(nn.Module):
+    """Residual slim vision transformer: coarse fields in, fine fields out, all normalised.
+
+    Parameters
+    ----------
+    config
+        The architecture.
+    inputs, outputs
+        Names of the variables it takes and gives; outputs need not be inputs.
+    statics
+        Names of the fine static fields it takes.
+    factor
+        Fine cells along the edge of a coarse cell.
+
+    Notes
+    -----
+    Where it departs from ORBIT-2's public code: aggregation is folded, position comes from
+    coordinates, tokens decode to their own place, the residual path starts from interpolation or
+    delta change and sees statics at the fine resolution.
+
+    References
+    ----------
+    ORBIT-2 (Wang et al. 2025, arXiv 2505.04802), Reslim architecture.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        statics: Sequence[str] = (),
+        factor: int,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs, self.outputs, self.statics = tuple(inputs), tuple(outputs), tuple(statics)
+        self.factor = factor
+        width, count = config.width, len(self.outputs)
+        self.aggregate = VariableAggregation(
+            [*self.inputs, *self.statics],
+            patch=config.patch,
+            width=width,
+            heads=config.heads,
+            drop_variables=config.drop_variables,
+        )
+        self.position = PositionEmbedding(width, config.position_octaves)
+        self.resolution = ResolutionEmbedding(width)
+        self.encoder = nn.Sequential(
+            *(
+                Block(
+                    width,
+                    config.heads,
+                    mlp_ratio=config.mlp_ratio,
+                    dropout=config.dropout,
+                    drop_path=config.drop_path * (index + 1) / config.depth,
+                )
+                for index in range(config.depth)
+            ),
+            nn.LayerNorm(width),
+        )
+        self.decode = Decoder(width, count, depth=config.decoder_depth, block=factor * config.patch)
+        self.base = Base(
+            self.outputs,
+            factor=factor,
+            method=config.base,
+            log_outputs=[variable(name).transform == "log1p" for name in self.outputs],
+        )
+        if config.correction_width:
+            channels = 3 * count + len(self.statics)
+            depth = config.correction_depth
+            self.correct = Correction(channels, count, width=config.correction_width, depth=depth)
+
+    def forward(
+        self,
+        coarse: Float[Tensor, "B V H W"],
+        *,
+        latitude_deg: Float[Tensor, "B H"],
+        longitude_deg: Float[Tensor, "B W"],
+        spacing_km: Float[Tensor, "B 2"],
+        variables: Sequence[str] | None = None,
+        statics: Float[Tensor, "B S Hf Wf"] | None = None,
+        climatology: tuple[Tensor, Tensor] | None = None,
+        periodic: bool = False,
+    ) -> Float[Tensor, "B U {self.factor}*H {self.factor}*W"]:
+        """Return the fine fields.
+
+        Parameters
+        ----------
+        coarse
+            Normalised input variables.
+        latitude_deg, longitude_deg
+            Centres of the coarse rows (north to south) and columns (west to east).
+        spacing_km
+            Coarse and fine spacing.
+        variables
+            Names of the V fields; all inputs, in their order, by default.
+        statics
+            Normalised fine static fields in the order of ``self.statics``. Without them the trunk
+            does not attend to them and the residual path sees zeros, their mean.
+        climatology
+            Fine and coarse climatology of the outputs, [B, U, Hf, Wf] and [B, U, H, W], normalised.
+            Without it delta change falls back to interpolation.
+        periodic
+            Whether the window spans the whole circle of longitude.
+        """
+        return self.forward_with_base(
+            coarse,
+            latitude_deg=latitude_deg,
+            longitude_deg=longitude_deg,
+            spacing_km=spacing_km,
+            variables=variables,
+            statics=statics,
+            climatology=climatology,
+            periodic=periodic,
+        )[0]
+
+    def forward_with_base(
+        self,
+        coarse: Tensor,
+        *,
+        latitude_deg: Tensor,
+        longitude_deg: Tensor,
+        spacing_km: Tensor,
+        variables: Sequence[str] | None = None,
+        statics: Tensor | None = None,
+        climatology: tuple[Tensor, Tensor] | None = None,
+        periodic: bool = False,
+    ) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"]]:
+        """Return the fine fields and the base they start from; arguments as in ``forward``."""
+        variables = self.inputs if variables is None else tuple(variables)
+        base, detail = self.base(coarse, variables, climatology, periodic=periodic)
+        decoded = self._trunk(
+            coarse, variables, latitude_deg, longitude_deg, spacing_km, statics, periodic=periodic
+        )
+        fine = base + decoded
+        if self.config.correction_width:
+            mean = torch.zeros_like(base[:, :1]).expand(-1, len(self.statics), -1, -1)
+            terrain = mean if statics is None else statics
+            known = torch.cat([decoded.float(), base, detail, terrain], dim=1)
+            fine = fine + self.correct(known, periodic=periodic)
+        return fine, base
+
+    def _trunk(
+        self,
+        coarse: Tensor,
+        variables: tuple[str, ...],
+        latitude_deg: Tensor,
+        longitude_deg: Tensor,
+        spacing_km: Tensor,
+        statics: Tensor | None,
+        *,
+        periodic: bool,
+    ) -> Float[Tensor, "B U Hf Wf"]:
+        height, width = coarse.shape[-2:]
+        fields = coarse
+        if statics is not None and self.statics:
+            fields = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
+            variables = (*variables, *self.statics)
+        fields = _fill_patches(fields, self.config.patch, periodic=periodic)
+        rows, columns = (size // self.config.patch for size in fields.shape[-2:])
+        tokens = self.aggregate(fields, variables)  # B N D
+        tokens = tokens + self.position(
+            _patch_centres(latitude_deg, rows), _patch_centres(longitude_deg, columns)
+        )
+        tokens = tokens + self.resolution(spacing_km)
+        tokens = self.encoder(tokens)
+        # the closing convolution may wrap only where the last patch ends with the circle
+        wraps = periodic and columns * self.config.patch == width
+        decoded = self.decode(tokens, rows, periodic=wraps)
+        return decoded[..., : height * self.factor, : width * self.factor]
+
+
+def _fill_patches(fields: Tensor, patch: int, *, periodic: bool) -> Tensor:
+    """Extend a field south and east to whole patches: longitude wraps, latitude repeats."""
+    south, east = (-size % patch for size in fields.shape[-2:])
+    if east:
+        fields = F.pad(fields, (0, east, 0, 0), mode="circular" if periodic else "replicate")
+    return F.pad(fields, (0, 0, 0, south), mode="replicate") if south else fields
+
+
+def _patch_centres(centres_deg: Float[Tensor, "B n"], patches: int) -> Float[Tensor, "B {patches}"]:
+    """Return the mean coordinate of each patch of a uniform axis, beyond its end too."""
+    first, last = centres_deg[:, :1], centres_deg[:, -1:]
+    size = centres_deg.shape[1]
+    step = (last - first) / max(size - 1, 1)
+    patch = -(-size // patches)
+    middle = torch.arange(patches, device=centres_deg.device) * patch + (patch - 1) / 2
+    return first + step * middle

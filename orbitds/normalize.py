@@ -1,0 +1,59 @@
+"""Normalisation of variables for the model, and its exact inverse."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orbitds.schema import Frozen
+from orbitds.variables import variable
+
+
+class Statistics(Frozen):
+    """Mean and standard deviation of one variable over the training period."""
+
+    mean: float
+    """Area-weighted mean in the variable's unit; 0 where the transform needs none."""
+    std: float
+    """Area-weighted standard deviation in the variable's unit; 1 where none is needed."""
+
+
+class Normalizer:
+    """Physical values to normalised ones and back, for variables in a fixed order.
+
+    A variable's row says how: ``zscore`` subtracts the mean and divides by the standard deviation,
+    ``log1p`` takes log(1 + x) and nothing else.
+    """
+
+    def __init__(self, names: Sequence[str], statistics: dict[str, Statistics]) -> None:
+        missing = [name for name in names if name not in statistics]
+        if missing:
+            raise ValueError(
+                f"Wanted statistics of {list(names)}, got none for {missing}. "
+                "Compute them from the training period."
+            )
+        self.names = tuple(names)
+        is_log = [variable(name).transform == "log1p" for name in names]
+        rows = [statistics[name] for name in names]
+        # float64: a temperature of 280 K in float32 would lose digits twice on the way and back
+        self.mean = torch.tensor([row.mean for row in rows], dtype=torch.float64)[:, None, None]
+        self.std = torch.tensor([row.std for row in rows], dtype=torch.float64)[:, None, None]
+        self.is_log = torch.tensor(is_log)[:, None, None]
+
+    def __call__(self, physical: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
+        """Return normalised values in the dtype of the input."""
+        mean, std, is_log = self._beside(physical)
+        standard = (physical - mean) / std
+        logarithm = torch.log1p(physical.double().clamp(min=0))
+        return torch.where(is_log, logarithm, standard).to(physical.dtype)
+
+    def inverse(self, normalized: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
+        """Return physical values in the dtype of the input."""
+        mean, std, is_log = self._beside(normalized)
+        standard = normalized * std + mean
+        return torch.where(is_log, torch.expm1(normalized.double()), standard).to(normalized.dtype)
+
+    def _beside(self, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        device = field.device
+        return self.mean.to(device), self.std.to(device), self.is_log.to(device)

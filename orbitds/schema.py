@@ -1,0 +1,45 @@
+"""How settings, rows and descriptions are written down: frozen models closed to unknown names."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orbitds.resources import did_you_mean
+
+C = TypeVar("C", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """A group of settings: immutable, documented field by field, closed to unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def parse(kind: type[C], settings: dict[str, Any], *, source: str) -> C:
+    """Build a settings object from plain values, with an error a scientist can act on.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a value does not fit; the message says which and the nearest name.
+    """
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        lines = [_explain(kind, dict(item)) for item in error.errors()]
+        raise ValueError(f"{source}: " + "; ".join(lines)) from None
+
+
+def _explain(kind: type[BaseModel], item: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown name {place!r}.{did_you_mean(str(item['loc'][-1]), _field_names(kind))}"
+    return f"{place}: {item['msg']} (got {item.get('input')!r})"
+
+
+def _field_names(kind: type[BaseModel]) -> list[str]:
+    names = list(kind.model_fields)
+    for field in kind.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += field.annotation.model_fields
+    return names

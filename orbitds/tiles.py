@@ -1,0 +1,196 @@
+"""TILES: cut a field into windows with a halo, keep the cores, join them again.
+
+Halos are known to this module alone. Every window of a grid has the same shape: at a border that
+does not wrap, the window slides inward, so that its core is no longer in the middle.
+
+References
+----------
+ORBIT-2 (Wang et al. 2025, arXiv 2505.04802), TILES sequence scaling.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One window of a coarse field, in coarse cells."""
+
+    rows: range
+    """Rows of the window."""
+    columns: range
+    """Columns of the window; below 0 or beyond the width where longitude wraps."""
+    core_rows: range
+    """Rows that this tile alone answers for."""
+    core_columns: range
+    """Columns that this tile alone answers for."""
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """The tiles of a field of ``height x width`` coarse cells.
+
+    Parameters
+    ----------
+    height, width
+        Coarse rows and columns of the field.
+    rows, columns
+        Number of tiles along each axis.
+    halo_cells
+        Coarse cells added on each side of a core.
+    periodic
+        Whether the last column is a neighbour of the first.
+    """
+
+    height: int
+    width: int
+    rows: int = 1
+    columns: int = 1
+    halo_cells: int = 0
+    periodic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rows > self.height or self.columns > self.width:
+            raise ValueError(
+                f"Wanted at most {self.height} x {self.width} tiles, one per coarse cell, got "
+                f"{self.rows} x {self.columns}. Ask for fewer tiles."
+            )
+
+    @cached_property
+    def window(self) -> tuple[int, int]:
+        """Coarse rows and columns of every window."""
+        rows = -(-self.height // self.rows) + 2 * self.halo_cells
+        columns = -(-self.width // self.columns) + 2 * self.halo_cells
+        return min(rows, self.height), min(columns, self.width)
+
+    @property
+    def wraps(self) -> bool:
+        """Whether a window spans the whole circle, so that its own columns wrap."""
+        return self.periodic and self.window[1] == self.width
+
+    @cached_property
+    def tiles(self) -> Sequence[Tile]:
+        """All tiles, row by row from the north-west."""
+        row_cores = _cores(self.height, self.rows)
+        column_cores = _cores(self.width, self.columns)
+        height, width = self.window
+        return [
+            Tile(
+                rows=_slide(rows, height, self.height),
+                columns=self._columns(columns, width),
+                core_rows=rows,
+                core_columns=columns,
+            )
+            for rows in row_cores
+            for columns in column_cores
+        ]
+
+    def index(self, tile: Tile, factor: int = 1) -> tuple[slice, Int[Tensor, " w"]]:
+        """Return the rows and columns of a window in a field of ``factor`` cells per coarse one."""
+        columns = torch.arange(tile.columns.start * factor, tile.columns.stop * factor)
+        rows = slice(tile.rows.start * factor, tile.rows.stop * factor)
+        return rows, columns % (self.width * factor)
+
+    def cut(self, field: Tensor, tile: Tile, factor: int = 1) -> Tensor:
+        """Return a tile's window of a field [..., factor*H, factor*W]."""
+        rows, columns = self.index(tile, factor)
+        return field[..., rows, :].index_select(-1, columns.to(field.device))
+
+    def core_mask(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
+        """Return 1 on the core of a window and 0 on its halo."""
+        return torch.outer(
+            _inside(tile.rows, tile.core_rows, factor),
+            _inside(tile.columns, tile.core_columns, factor),
+        )
+
+    def taper(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
+        """Return blending weights of a window: 1 on the core, falling to 0 through the halo."""
+        span = self.halo_cells * factor
+        return torch.outer(
+            _fall(tile.rows, tile.core_rows, factor, span),
+            _fall(tile.columns, tile.core_columns, factor, span),
+        )
+
+    def blend(
+        self, windows: Sequence[Tensor], factor: int = 1
+    ) -> Float[Tensor, "... {factor}*{self.height} {factor}*{self.width}"]:
+        """Join the windows of all tiles, tapered in the halo; the weights sum to one everywhere.
+
+        Parameters
+        ----------
+        windows
+            One tensor [..., factor*h, factor*w] per tile, in the order of ``tiles``.
+        """
+        first = windows[0]
+        shape = (self.height * factor, self.width * factor)
+        total = first.new_zeros(first.shape[:-2] + shape)
+        weights = first.new_zeros(shape)
+        for tile, window in zip(self.tiles, windows, strict=True):
+            weight = self.taper(tile, factor).to(window)
+            rows, columns = self.index(tile, factor)
+            columns = columns.to(first.device)
+            total[..., rows, :] = total[..., rows, :].index_add(-1, columns, window * weight)
+            weights[rows] = weights[rows].index_add(-1, columns, weight)
+        return total / weights
+
+    def _columns(self, core: range, width: int) -> range:
+        if not self.periodic:
+            return _slide(core, width, self.width)
+        if width == self.width:
+            return range(self.width)
+        start = core.start - self.halo_cells
+        return range(start, start + width)
+
+
+def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple[int, int]:
+    """Return the fewest rows and columns of tiles whose windows hold at most so many cells."""
+    rows = columns = 1
+    while True:
+        window = TileGrid(height, width, rows, columns, halo_cells).window
+        cells = window[0] * window[1]
+        if cells <= largest_window or (rows == height and columns == width):
+            return rows, columns
+        # Halve the longer edge, so that windows stay close to square and halos small.
+        if (height / rows >= width / columns and rows < height) or columns == width:
+            rows = min(rows * 2, height)
+        else:
+            columns = min(columns * 2, width)
+
+
+def _cores(length: int, parts: int) -> list[range]:
+    edges = [part * length // parts for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def _slide(core: range, size: int, length: int) -> range:
+    """Window of a given size around a core, slid inward at the borders."""
+    spare = size - len(core)
+    start = min(max(core.start - spare // 2, 0), length - size)
+    return range(start, start + size)
+
+
+def _inside(window: range, core: range, factor: int) -> Float[Tensor, " n"]:
+    first = _offset(window, core) * factor
+    mask = torch.zeros(len(window) * factor)
+    mask[first : first + len(core) * factor] = 1
+    return mask
+
+
+def _fall(window: range, core: range, factor: int, span: int) -> Float[Tensor, " n"]:
+    """Distance-dependent weight along one axis: linear from the core's edge over the halo."""
+    first = _offset(window, core) * factor
+    last = first + len(core) * factor - 1
+    place = torch.arange(len(window) * factor)
+    outside = torch.clamp(torch.maximum(first - place, place - last), min=0)
+    return torch.clamp(1 - (outside - 0.5).clamp(min=0) / max(span, 0.5), min=0)
+
+
+def _offset(window: range, core: range) -> int:
+    """Cells between the start of a window and its core; windows may start before column 0."""
+    return core.start - window.start

@@ -1,0 +1,32 @@
+"""Parameter groups, AdamW, warm-up and cosine decay."""
+
+import math
+
+import torch
+from torch import nn
+
+from orbitds.config import OptimConfig
+
+
+def make_optimizer(
+    model: nn.Module, config: OptimConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Return AdamW and its schedule: linear warm-up, then cosine to the final rate."""
+    decayed, kept = [], []
+    for parameter in model.parameters():
+        # decay acts on matrices; biases, norms and queries have no scale to shrink
+        (decayed if parameter.ndim >= 2 else kept).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2))
+
+    def fraction(step: int) -> float:
+        if step < config.warmup_steps:
+            return (step + 1) / config.warmup_steps
+        progress = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
+        cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+        return config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, fraction)
