@@ -77,7 +77,8 @@ class PairEntry(Frozen):
             raise ValueError(f"Wanted train, validate and test periods, got {sorted(self.split)}.")
         ordered = sorted(self.split.items(), key=lambda item: item[1])
         for (earlier, (_, end)), (later, (start, _)) in itertools.pairwise(ordered):
-            if start <= end:
+            # a period's end holds all of its year, month or day: compare to that precision
+            if start[: len(end)] <= end:
                 raise ValueError(
                     f"Wanted periods that do not overlap, got {earlier} to {end} and {later} from "
                     f"{start}: a model would be scored on what it has seen."
@@ -153,7 +154,8 @@ def open_file(path: Path) -> xr.Dataset:
     try:
         if is_zarr:
             return xr.open_zarr(path, consolidated=_is_consolidated(path), chunks={})
-        return xr.open_dataset(path, engine="netcdf4", chunks={})
+        # `auto`: the whole of a variable that the file does not chunk may not fit in memory
+        return xr.open_dataset(path, engine="netcdf4", chunks="auto")
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"Wanted a NetCDF file or a Zarr store, got {path}, which opens as neither "

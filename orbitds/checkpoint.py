@@ -8,13 +8,12 @@ the training region.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -22,9 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orbitds.config import ModelConfig
-from orbitds.grid import Grid
 from orbitds.model.reslim import Reslim
 from orbitds.normalize import Normalizer, Statistics
+from orbitds.region import Region
 from orbitds.resources import did_you_mean, share
 from orbitds.schema import Frozen
 
@@ -55,42 +54,6 @@ class Description(Frozen):
     """Hash of each safetensors file."""
     provenance: dict[str, Any]
     """Pair, period, steps, versions: how the checkpoint came about."""
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """Fine fields of the training region, in physical units."""
-
-    grid: Grid
-    """The fine grid."""
-    statics: np.ndarray
-    """Static fields, [S, Hf, Wf]."""
-    fine_climatology: np.ndarray | None = None
-    """Monthly means of the outputs, [12, U, Hf, Wf]."""
-    coarse_climatology: np.ndarray | None = None
-    """The same on the coarse grid, [12, U, H, W]."""
-
-    def cut(self, fine: Grid, factor: int) -> "Region | None":
-        """Return the fields of a grid within the region, or None if it reaches outside."""
-        place = self.grid.locate(fine)
-        if place is None:
-            return None
-        rows, columns = place
-        fine_climatology = coarse_climatology = None
-        if self.fine_climatology is not None and self.coarse_climatology is not None:
-            if rows[0] % factor or columns[0] % factor:
-                return None  # the coarse cells lie across those of the training grid
-            fine_climatology = self.fine_climatology[..., rows, :][..., columns]
-            coarse = self.coarse_climatology[..., rows[::factor] // factor, :]
-            coarse_climatology = coarse[..., columns[::factor] // factor]
-        statics = self.statics[:, rows, :][..., columns]
-        return replace(
-            self,
-            grid=fine,
-            statics=statics,
-            fine_climatology=fine_climatology,
-            coarse_climatology=coarse_climatology,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +127,8 @@ def save_checkpoint(
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     sha256 = {WEIGHTS: _save(weights, folder / WEIGHTS)}
     if region is not None:
-        sha256[CLIMATOLOGY] = _save(_region_tensors(region), folder / CLIMATOLOGY)
+        tensors = {name: torch.tensor(array) for name, array in region.arrays().items()}
+        sha256[CLIMATOLOGY] = _save(tensors, folder / CLIMATOLOGY)
     description = Description(
         model=model.config,
         inputs=model.inputs,
@@ -269,27 +233,6 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
         ) from error
     region = None
     if CLIMATOLOGY in description.sha256:
-        region = _read_region(load_file(folder / CLIMATOLOGY))
+        tensors = load_file(folder / CLIMATOLOGY)
+        region = Region.of({name: tensor.numpy() for name, tensor in tensors.items()})
     return Checkpoint(model.eval(), description, region, folder.name)
-
-
-def _region_tensors(region: Region) -> dict[str, Tensor]:
-    arrays = {
-        "latitude_deg": region.grid.latitude_deg,
-        "longitude_deg": region.grid.longitude_deg,
-        "statics": region.statics.astype(np.float32),
-    }
-    if region.fine_climatology is not None and region.coarse_climatology is not None:
-        arrays["fine_climatology"] = region.fine_climatology.astype(np.float32)
-        arrays["coarse_climatology"] = region.coarse_climatology.astype(np.float32)
-    return {name: torch.tensor(field) for name, field in arrays.items()}
-
-
-def _read_region(tensors: dict[str, Tensor]) -> Region:
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return Region(
-        Grid(arrays["latitude_deg"], arrays["longitude_deg"]),
-        arrays["statics"],
-        arrays.get("fine_climatology"),
-        arrays.get("coarse_climatology"),
-    )

@@ -53,6 +53,8 @@ def _format_error(error: CycloptsError) -> Panel:
         for item in cause.errors():  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]  pydantic's
             flag = "--" + ".".join(str(part) for part in item["loc"]).replace("_", "-")
             told = item["msg"].removeprefix("Value error, ")
+            if told == item["msg"]:  # not one of ours, which say it themselves
+                told += f" (got {item.get('input')!r})"
             lines.append(f"{flag}: {told}" if item["loc"] else told)
         message = "\n".join(lines)
     return Panel(escape(message), title="Error", title_align="left", border_style="red")
@@ -81,10 +83,14 @@ def launch(
         For train, infer and eval: a YAML file with the same names as the flags, or the name of one
         in configs/. Flags override it.
     """
+    app.config = ()
     if config is not None:
-        stage: Stage | None = next((name for name in CONFIGURED if name in tokens), None)
+        stage: Stage | None = next((name for name in CONFIGURED if name in tokens[:1]), None)
         if stage is None:
-            raise ValueError(f"Wanted --config with one of {CONFIGURED}, got {' '.join(tokens)!r}.")
+            raise ValueError(
+                f"Wanted --config with one of {CONFIGURED}, got {' '.join(tokens)!r}. "
+                "Leave --config out."
+            )
         settings = read_config(config, stage)
         app.config = (Dict(_hyphenated(settings), use_commands_as_keys=False, source=str(config)),)
     app(tokens)
@@ -123,7 +129,7 @@ def export(run: Path, /, *, output: Path) -> None:
     output
         Folder of the checkpoint; must be new or empty.
     """
-    from orbitds.train.loop import export as export_run
+    from orbitds.train.keep import export as export_run
 
     export_run(run, output)
     _tell(f"checkpoint: {output}")

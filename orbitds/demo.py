@@ -13,6 +13,7 @@ from orbitds.eval.maps import draw_bias, draw_maps
 from orbitds.eval.report import Table, show
 from orbitds.infer import run as infer
 from orbitds.train import loop
+from orbitds.train.keep import export
 
 # What a demo leaves in its folder; anything else there is somebody's own.
 OUTPUTS = (
@@ -45,7 +46,7 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
     pair = open_pair(config.pair)
     _say(f"{pair.coarse_grid} -> {pair.fine_grid}")
     loop.run(config, output / "run")
-    loop.export(output / "run", output / "checkpoint")
+    export(output / "run", output / "checkpoint")
     _write_test_years(pair, output)
 
     checkpoint = str(output / "checkpoint")

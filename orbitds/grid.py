@@ -172,7 +172,8 @@ def unwrap_longitude(longitude_deg: np.ndarray) -> np.ndarray:
 def block_mean(ds: xr.Dataset, factor: int) -> xr.Dataset:
     """Return area-weighted means over blocks of ``factor x factor`` cells, lazily.
 
-    Variables without a horizontal grid are dropped. A block with a missing cell is missing.
+    Variables without a horizontal grid are dropped. A block with a missing cell is missing. The
+    mean of integers is floating.
     """
     grid = Grid.of(ds)
     coarse = grid.coarsen(factor)
@@ -183,10 +184,11 @@ def block_mean(ds: xr.Dataset, factor: int) -> xr.Dataset:
     share = area / total
 
     def mean(field: xr.DataArray) -> xr.DataArray:
+        dtype = np.promote_types(field.dtype, np.float32)
         # float64 inside: float32 sums lose the agreement of a block mean with its children
         weighted = field.drop_vars(["latitude", "longitude"]).astype(np.float64) * share
         blocks = weighted.coarsen(latitude=factor, longitude=factor)
-        return blocks.reduce(np.sum).transpose(*field.dims).astype(field.dtype)
+        return blocks.reduce(np.sum).transpose(*field.dims).astype(dtype)
 
     result = xr.Dataset({name: mean(ds[name]) for name in fields}, attrs=ds.attrs)
     result = result.assign_coords(

@@ -10,6 +10,8 @@ from torch import Tensor
 # Wang et al. 2004: window of 7 cells with uniform weights, K1 = 0.01, K2 = 0.03.
 SSIM_WINDOW = 7
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+# A variance below this share of the mean square is rounding: the truth is constant.
+ROUNDING = 1e-12
 
 
 @dataclass
@@ -91,8 +93,9 @@ class Scores:
             return dict.fromkeys(("r2", "rmse", "bias", "ssim", "psnr"), float("nan"))
         mse = self.error_squared / self.weight
         variance = self.truth_squared / self.weight - (self.truth / self.weight) ** 2
+        floor = ROUNDING * self.truth_squared / self.weight
         return {
-            "r2": 1 - mse / variance if variance > 0 else float("nan"),
+            "r2": 1 - mse / variance if variance > floor else float("nan"),
             "rmse": mse**0.5,
             "bias": self.error / self.weight,
             "ssim": self.ssim_sum / self.ssim_weight if self.ssim_weight else float("nan"),

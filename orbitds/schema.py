@@ -1,6 +1,6 @@
 """How settings, rows and descriptions are written down: frozen models closed to unknown names."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -34,12 +34,15 @@ def _explain(kind: type[BaseModel], item: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"unknown name {place!r}.{did_you_mean(str(item['loc'][-1]), _field_names(kind))}"
+    if not place:  # a rule over several fields, which says itself what it got
+        return item["msg"].removeprefix("Value error, ")
     return f"{place}: {item['msg']} (got {item.get('input')!r})"
 
 
 def _field_names(kind: type[BaseModel]) -> list[str]:
     names = list(kind.model_fields)
     for field in kind.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += field.annotation.model_fields
+        for inner in (field.annotation, *get_args(field.annotation)):  # `Group | None` too
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                names += inner.model_fields
     return names

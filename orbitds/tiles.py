@@ -46,6 +46,8 @@ class TileGrid:
         Coarse cells added on each side of a core.
     periodic
         Whether the last column is a neighbour of the first.
+    margin_cells
+        Outer cells of the halo that see too little around them to be worth blending.
     """
 
     height: int
@@ -54,6 +56,7 @@ class TileGrid:
     columns: int = 1
     halo_cells: int = 0
     periodic: bool = False
+    margin_cells: int = 0
 
     def __post_init__(self) -> None:
         if self.rows > self.height or self.columns > self.width:
@@ -110,8 +113,8 @@ class TileGrid:
         )
 
     def taper(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
-        """Return blending weights of a window: 1 on the core, falling to 0 through the halo."""
-        span = self.halo_cells * factor
+        """Return blending weights of a window: 1 on the core, falling to 0 before the margin."""
+        span = max(self.halo_cells - self.margin_cells, 0) * factor
         return torch.outer(
             _fall(tile.rows, tile.core_rows, factor, span),
             _fall(tile.columns, tile.core_columns, factor, span),
@@ -149,7 +152,7 @@ class TileGrid:
 
 
 def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple[int, int]:
-    """Return the fewest rows and columns of tiles whose windows hold at most so many cells."""
+    """Return rows and columns of tiles, doubled until a window holds at most so many cells."""
     rows = columns = 1
     while True:
         window = TileGrid(height, width, rows, columns, halo_cells).window

@@ -51,7 +51,7 @@ ATTRIBUTES = {
         "cell and rounded to 0.1 m. Land: share of each cell's area that is land, rounded to 0.001."
     ),
     "references": (
-        "https://ferret.pmel.noaa.gov/Ferret/ ; https://packages.debian.org/ferret-datasets ; "
+        "https://ferret.pmel.noaa.gov/Ferret/ ; Debian package ferret-datasets 7.6.0-5 ; "
         "NOAA NGDC (1988): Data Announcement 88-MGG-02, Digital relief of the surface of the "
         "Earth ; GLOBE Task Team (1999): The Global Land One-kilometer Base Elevation (GLOBE) "
         "Digital Elevation Model, version 1.0, NOAA NGDC"

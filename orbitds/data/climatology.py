@@ -18,8 +18,9 @@ class Climatology:
     Parameters
     ----------
     fine_sum, coarse_sum
-        Sums over time by year and month, [Y, 12, U, Hf, Wf] and [Y, 12, U, H, W], float64. An
-        output that is no input has NaN on the coarse grid.
+        Sums over time by year and month, [Y, 12, U, Hf, Wf] and [Y, 12, U, H, W], float64, without
+        gaps: an output that is no input has its block mean on the coarse grid, a missing fine cell
+        the value of its coarse cell.
     count
         Number of time steps, [Y, 12].
     years
@@ -41,13 +42,22 @@ class Climatology:
         shape = (years.size, MONTHS, len(outputs))
         coarse_sum = np.zeros((*shape, height, width))
         fine_sum = np.zeros((*shape, height * factor, width * factor))
-        coarse = _with_all(pair.coarse, outputs)
-        for step in range(pair.fine.sizes["time"]):
-            when = pair.fine["time"].dt
-            place = int(np.searchsorted(years, when.year.values[step])), when.month.values[step] - 1
+        area = pair.fine_grid.area
+        known = _with_all(pair.coarse, outputs)
+        when = pair.fine["time"].dt
+        places = np.searchsorted(years, when.year.values), when.month.values - 1
+        for step, place in enumerate(zip(*places, strict=True)):
+            fine = stack(pair.fine.isel(time=step), outputs, np.float64).values
+            coarse = stack(known.isel(time=step), outputs, np.float64).values
+            fine, coarse = _without_gaps(fine, coarse, area)
+            if np.isnan(coarse).any():
+                raise ValueError(
+                    f"Wanted some values of {', '.join(outputs)} at every time, got NaN alone at "
+                    f"{pair.fine['time'].values[step]}. Leave that time out."
+                )
             count[place] += 1
-            fine_sum[place] += stack(pair.fine.isel(time=step), outputs, np.float64).values
-            coarse_sum[place] += stack(coarse.isel(time=step), outputs, np.float64).values
+            fine_sum[place] += fine
+            coarse_sum[place] += coarse
         return cls(fine_sum, coarse_sum, count, years)
 
     @cached_property
@@ -94,3 +104,22 @@ def _with_all(coarse: xr.Dataset, outputs: tuple[str, ...]) -> xr.Dataset:
     first = coarse[next(iter(coarse.data_vars))]
     absent = xr.full_like(first, np.nan)
     return xr.Dataset({name: coarse.get(name, absent) for name in outputs})
+
+
+def _without_gaps(
+    fine: np.ndarray, coarse: np.ndarray, area: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill [U, Hf, Wf] and [U, H, W] from each other: one NaN would spread over all of the base."""
+    height, width = coarse.shape[-2:]
+    factor = fine.shape[-1] // width
+    weight = np.where(np.isnan(fine), 0.0, area)
+    total, weight = (
+        field.reshape(-1, height, factor, width, factor).sum(axis=(2, 4))
+        for field in (weight * np.nan_to_num(fine), weight)
+    )
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should
+        blocks = total / weight
+        everywhere = total.sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
+    for mean in (blocks, everywhere[:, None, None]):
+        coarse = np.where(np.isnan(coarse), mean, coarse)
+    return np.where(np.isnan(fine), coarse.repeat(factor, 1).repeat(factor, 2), fine), coarse

@@ -34,6 +34,10 @@ class Sample(NamedTuple):
     longitude_deg: Float[Tensor, "*B W"]
     spacing_km: Float[Tensor, "*B 2"]
 
+    def to(self, device: torch.device) -> "Sample":
+        """Return the sample on a device."""
+        return Sample(*(tensor.to(device, non_blocking=True) for tensor in self))
+
 
 class Samples(Dataset):
     """All (time, tile) samples of a pair, by index.

@@ -31,15 +31,27 @@ def _moments(name: str, field: xr.DataArray, grid: Grid) -> Statistics:
         return Statistics(mean=0.0, std=1.0)
     weight = total = squares = 0.0
     steps = field.transpose("time", ...) if "time" in field.dims else [field]
-    # about a first guess, so that the squares of 280 K do not swallow the variance
-    guess = float(np.nanmean(np.asarray(steps[0].values, dtype=np.float64)))
+    guess: float | None = None
     for step in steps:
-        values = np.asarray(step.values, dtype=np.float64) - guess
+        values = np.asarray(step.values, dtype=np.float64)
+        present = values[~np.isnan(values)]
+        if not present.size:
+            continue
+        if guess is None:
+            # about one of the values: the squares of 280 K would swallow the variance, and a field
+            # that is the same everywhere has exactly none
+            guess = float(present[0])
+        values -= guess
         area = np.where(np.isnan(values), 0.0, grid.area)
         values = np.nan_to_num(values)
         weight += area.sum()
         total += (area * values).sum()
         squares += (area * values**2).sum()
+    if guess is None:
+        raise ValueError(
+            f"Wanted {name} with at least one value in the training period, got NaN alone. "
+            "Check the fill value, or choose another period."
+        )
     mean = total / weight
     std = float(np.sqrt(max(squares / weight - mean**2, 0.0)))
     # a field that is the same everywhere (all land, say) becomes zero, whatever it is divided by

@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitds.checkpoint import Region
 from orbitds.interpolate import delta_change, interpolate
+from orbitds.region import Region
 from orbitds.variables import variable
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -31,16 +31,18 @@ def baselines(
         Fine and coarse climatology of each time's month, [T, Hf, Wf] and [T, H, W]; with it, delta
         change (bicubic plus the fine structure of the climatology) is among the methods.
     is_ratio
-        Whether delta change scales rather than shifts: for precipitation.
+        Whether the variable is an amount, such as precipitation: bicubic interpolation is kept from
+        falling below zero, and delta change scales rather than shifts.
     """
     fields = {
         method: interpolate(coarse, factor, method, periodic=periodic) for method in INTERPOLATIONS
     }
+    # the bicubic kernel undershoots: a negative amount would spoil the ratio of climatologies
+    lowest = 0.0 if is_ratio else -torch.inf
+    fields["bicubic"] = fields["bicubic"].clamp(min=lowest)
     if climatology is not None:
-        fine, smooth = (
-            climatology[0],
-            interpolate(climatology[1], factor, "bicubic", periodic=periodic),
-        )
+        fine = climatology[0]
+        smooth = interpolate(climatology[1], factor, "bicubic", periodic=periodic).clamp(min=lowest)
         fields[DELTA] = delta_change(
             fields["bicubic"][:, None],
             fine[:, None],

@@ -1,6 +1,7 @@
 """Stream prediction and truth, score both model and simple methods, return a table."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 import xarray as xr
@@ -10,6 +11,7 @@ from orbitds.catalog import open_dataset
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
 from orbitds.data.door import enter
+from orbitds.data.layout import rising
 from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
 from orbitds.eval.report import Row, Table, write_report
 from orbitds.grid import Grid
@@ -40,8 +42,8 @@ def run(config: EvalConfig) -> Table:
     with (
         open_dataset(config.prediction) as prediction,
         open_dataset(config.truth) as truth,
+        open_dataset(config.coarse) if config.coarse else nullcontext() as coarse,
     ):
-        coarse = open_dataset(config.coarse) if config.coarse else None
         checkpoint = load_checkpoint(config.checkpoint) if config.checkpoint else None
         scored = score(prediction, truth, coarse=coarse, checkpoint=checkpoint)
     write_report(scored, config.output)
@@ -81,7 +83,9 @@ def score(
             f"{Grid.of(sides[MODEL])} and truth {grid}. Regrid one of the two."
         )
     if coarse is not None:
-        sides["coarse"] = enter(coarse, [n for n in names if _has(coarse, n)]).ds
+        sides["coarse"] = enter(coarse, _shared_with(coarse, names)).ds
+        sides |= _from_first_coarse_column(sides)
+        grid = Grid.of(sides["truth"])
     sides = _at_common_times(sides)
     scores: dict[tuple[str, str], Scores] = {}
     area = torch.tensor(grid.area)
@@ -133,8 +137,33 @@ def _common_variables(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
     return names
 
 
+def _shared_with(coarse: xr.Dataset, names: list[str]) -> list[str]:
+    shared = [name for name in names if _has(coarse, name)]
+    if not shared:
+        raise ValueError(
+            f"Wanted one of {names} in the coarse data, got {list(coarse.data_vars)}: there is "
+            "nothing to interpolate. Leave `coarse` out, or give the data that hold it."
+        )
+    return shared
+
+
 def _has(ds: xr.Dataset, name: str) -> bool:
     return any(key in ds.data_vars for key in (name, *variable(name).aliases))
+
+
+def _from_first_coarse_column(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Start the fine columns of a globe with the first coarse cell, which may span Greenwich."""
+    coarse, fine = Grid.of(sides["coarse"]), Grid.of(sides["truth"])
+    if not (coarse.periodic and fine.periodic):
+        return sides
+    west = coarse.longitude_bounds_deg[0, 0] - fine.longitude_bounds_deg[0, 0]
+    steps = round(west / fine.spacing_deg[1])
+    rolled = {
+        side: sides[side].roll(longitude=-steps, roll_coords=True) for side in (MODEL, "truth")
+    }
+    return {
+        side: ds.assign_coords(longitude=rising(ds["longitude"])) for side, ds in rolled.items()
+    }
 
 
 def _at_common_times(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:

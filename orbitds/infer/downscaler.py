@@ -11,22 +11,24 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from orbitds.checkpoint import Checkpoint, Region, find_checkpoint, load_checkpoint
+from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from orbitds.data.door import check_values, enter
 from orbitds.data.pair import stack
+from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.template import blank, dress
+from orbitds.infer.windows import run_windows
+from orbitds.region import Region
 from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid, plan
 from orbitds.variables import variable
 
 Tiles = Literal["auto"] | tuple[int, int] | None
 
-HALO_CELLS = 4
+# Coarse cells over which neighbouring tiles are blended, besides the reach of the convolutions.
+OVERLAP_CELLS = 4
 # Coarse cells of a window that `auto` allows: attention grows with the square of them.
 LARGEST_WINDOW_CELLS = 2**15
-# Fine cells worked on at once by default: about 1 GiB of activations at 32 channels.
-BATCH_FINE_CELLS = 2**21
 # Fine cells of a lazy block: 64 MiB a variable.
 BLOCK_FINE_CELLS = 2**24
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
@@ -51,7 +53,9 @@ def downscale(
     if entered.ds.chunks:
         grid = Grid.of(entered.ds).refine(downscaler.checkpoint.factor)
         block = max(1, BLOCK_FINE_CELLS // (grid.shape[0] * grid.shape[1]))
-        coarse = entered.ds.chunk(time=block, latitude=-1, longitude=-1)
+        coarse = entered.ds.chunk(latitude=-1, longitude=-1).unify_chunks()
+        if max(coarse.chunksizes["time"]) > block:
+            coarse = coarse.chunk(time=block)
         template = blank(downscaler.variables, coarse, grid, downscaler.checkpoint)
         fine = xr.map_blocks(downscaler, coarse, template=template)
     else:
@@ -135,72 +139,18 @@ class Downscaler:
         statics = None
         if region is not None and checkpoint.description.statics:
             normalizer = checkpoint.normalizer(checkpoint.description.statics)
-            statics = normalizer(torch.tensor(region.statics))[None]
+            statics = normalizer(torch.tensor(region.statics))
         climatology = self._climatology(region, time)
-        tiles = self._tile_grid(grid)
-        windows = []
-        for tile in tiles.tiles:
-            rows, columns = tiles.index(tile)
-            windows.append(
-                self._window(
-                    tiles.cut(inputs, tile),
-                    latitude_deg=torch.tensor(grid.latitude_deg[rows]).float(),
-                    longitude_deg=_unwrapped(grid, columns, tile.columns),
-                    spacing_km=torch.tensor([grid.spacing_km, grid.spacing_km / checkpoint.factor]),
-                    statics=None
-                    if statics is None
-                    else tiles.cut(statics, tile, checkpoint.factor),
-                    climatology=None
-                    if climatology is None
-                    else (
-                        tiles.cut(climatology[0], tile, checkpoint.factor),
-                        tiles.cut(climatology[1], tile),
-                    ),
-                    periodic=tiles.wraps,
-                )
-            )
-        blended = windows[0] if len(windows) == 1 else tiles.blend(windows, checkpoint.factor)
-        return checkpoint.normalizer(checkpoint.outputs).inverse(blended)
-
-    def _window(
-        self,
-        coarse: Tensor,
-        *,
-        latitude_deg: Tensor,
-        longitude_deg: Tensor,
-        spacing_km: Tensor,
-        statics: Tensor | None,
-        climatology: tuple[Tensor, Tensor] | None,
-        periodic: bool,
-    ) -> Tensor:
-        """Run the model on one window of all times, in batches."""
-        checkpoint = self.checkpoint
-        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model = checkpoint.model.to(device)
-        cells = coarse.shape[-2] * coarse.shape[-1] * checkpoint.factor**2
-        size = self.batch_size or max(1, BATCH_FINE_CELLS // cells)
-        parts = []
-        for start in range(0, coarse.shape[0], size):
-            block = slice(start, start + size)
-            count = coarse[block].shape[0]
-
-            def every(tensor: Tensor, count: int = count) -> Tensor:
-                return tensor.expand(count, *tensor.shape).to(device)
-
-            with torch.inference_mode():
-                part = model(
-                    coarse[block].to(device),
-                    latitude_deg=every(latitude_deg),
-                    longitude_deg=every(longitude_deg),
-                    spacing_km=every(spacing_km),
-                    statics=None if statics is None else every(statics[0]),
-                    climatology=None
-                    if climatology is None
-                    else (climatology[0][block].to(device), climatology[1][block].to(device)),
-                    periodic=periodic,
-                )
-            parts.append(part.float().cpu())
-        return torch.cat(parts)
+        fine = run_windows(
+            checkpoint.model.to(choose_device(self.device)),
+            inputs,
+            grid,
+            self._tile_grid(grid),
+            statics=statics,
+            climatology=climatology,
+            batch_size=self.batch_size,
+        )
+        return checkpoint.normalizer(checkpoint.outputs).inverse(fine)
 
     def _region(self, fine_grid: Grid) -> Region | None:
         checkpoint = self.checkpoint
@@ -224,30 +174,30 @@ class Downscaler:
         if region is None or region.fine_climatology is None:
             return None
         assert region.coarse_climatology is not None
-        if not hasattr(time, "dt") or not np.issubdtype(
-            np.asarray(_months(time)).dtype, np.integer
-        ):
+        months = _months(time)
+        if months is None:
             self._say(
                 "The input has no dates, so the month is unknown: the climatology of checkpoint "
                 f"{checkpoint.name!r} is not used. Give it a time coordinate for more skill."
             )
             return None
-        months = _months(time) - 1
         normalizer = checkpoint.normalizer(checkpoint.outputs)
         fine, coarse = (
-            normalizer(torch.from_numpy(field[months]).float())
+            normalizer(torch.tensor(field[months - 1]).float())
             for field in (region.fine_climatology, region.coarse_climatology)
         )
         return fine, coarse
 
     def _tile_grid(self, grid: Grid) -> TileGrid:
+        reach = self.checkpoint.model.reach_cells
+        halo = reach + OVERLAP_CELLS
         if isinstance(self.tiles, tuple):
             rows, columns = self.tiles
         elif self.tiles == "auto":
-            rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, HALO_CELLS)
+            rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, halo)
         else:
             rows = columns = 1
-        return TileGrid(*grid.shape, rows, columns, HALO_CELLS, grid.periodic)
+        return TileGrid(*grid.shape, rows, columns, halo, grid.periodic, margin_cells=reach)
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
         outputs = self.checkpoint.outputs
@@ -278,14 +228,12 @@ def _check_tiles(tiles: Tiles) -> Tiles:
     )
 
 
-def _months(time: xr.DataArray) -> np.ndarray:
-    return time.dt.month.values
-
-
-def _unwrapped(grid: Grid, columns: Tensor, window: range) -> Tensor:
-    """Return a window's longitudes, rising also where it wraps."""
-    turns = torch.tensor(list(window)).div(grid.shape[1], rounding_mode="floor")
-    return (torch.tensor(grid.longitude_deg)[columns] + 360 * turns).float()
+def _months(time: xr.DataArray) -> np.ndarray | None:
+    """Return calendar months, 1 to 12, of dates in any calendar; None where there are no dates."""
+    try:
+        return time.dt.month.values
+    except (AttributeError, TypeError):
+        return None
 
 
 def _bounded(field: Tensor, name: str) -> Tensor:

@@ -19,7 +19,7 @@ def run(config: InferConfig) -> Path:
     check_output(config.output, overwrite=config.overwrite)
     with open_dataset(config.input) as coarse:
         fine = downscale(
-            coarse,
+            coarse.chunk("auto"),  # files are often chunked by single times: too small to batch
             config.checkpoint,
             variables=config.variables,
             tiles=parse_tiles(config.tiles),

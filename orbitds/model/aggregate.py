@@ -66,7 +66,7 @@ class VariableAggregation(nn.Module):
         variables
             Names of the V fields.
         """
-        index = self._index(variables).to(fields.device)
+        index = self._index(variables, fields.shape[1]).to(fields.device)
         key, key_bias, value, value_bias = self._fold(index)
         pixels = rearrange(fields, "b v (h p) (w q) -> b (h w) v (p q)", p=self.patch, q=self.patch)
         scores = einsum(pixels, key.to(pixels), "b n v k, h v k -> b n h v") + key_bias
@@ -77,12 +77,18 @@ class VariableAggregation(nn.Module):
         out = out + einsum(weights, value_bias.to(weights), "b n h v, h v d -> b n h d")
         return self.project(rearrange(out, "b n h d -> b n (h d)"))
 
-    def _index(self, variables: Sequence[str]) -> Int[Tensor, " V"]:
+    def _index(self, variables: Sequence[str], fields: int) -> Int[Tensor, " V"]:
         unknown = [name for name in variables if name not in self.variables]
         if unknown or not variables:
             raise ValueError(
                 f"Wanted some of the variables {list(self.variables)}, got {list(variables)}. "
                 "Select the variables this model was built for."
+            )
+        # a single field or name would broadcast in silence
+        if fields != len(variables):
+            raise ValueError(
+                f"Wanted one field for each of the variables {list(variables)}, got {fields} "
+                "fields. Name the fields in their order."
             )
         return torch.tensor([self.variables.index(name) for name in variables])
 

@@ -62,17 +62,13 @@ class Base(nn.Module):
             Fine and coarse climatology of the outputs for the sample's month, [B, U, Hf, Wf] and
             [B, U, H, W], normalised; NaN-free.
         """
-        field = self._linear(self._select(coarse, variables, climatology))
-        fine = interpolate(field, self.factor, self.interpolation, periodic=periodic)
+        fine = self._refine(self._select(coarse, variables, climatology), periodic=periodic)
         if climatology is None or not self.is_delta:
             return self._normalized(fine), torch.zeros_like(fine)
-        fine_climatology = self._linear(climatology[0].float())
-        smooth = interpolate(
-            self._linear(climatology[1]), self.factor, self.interpolation, periodic=periodic
-        )
-        base = delta_change(fine, fine_climatology, smooth, self.is_log)
-        detail = climatology[0].float() - self._normalized(smooth)
-        return self._normalized(base), detail
+        fine_climatology = climatology[0].to(fine)
+        smooth = self._refine(climatology[1].to(fine), periodic=periodic)
+        base = delta_change(fine, self._linear(fine_climatology), smooth, self.is_log)
+        return self._normalized(base), fine_climatology - self._normalized(smooth)
 
     def _select(
         self, coarse: Tensor, variables: Sequence[str], climatology: tuple[Tensor, Tensor] | None
@@ -86,7 +82,15 @@ class Base(nn.Module):
                 fields.append(climatology[1][:, index])
             else:
                 fields.append(self.constant[index].expand_as(coarse[:, 0]))
-        return torch.stack(fields, dim=1).float()
+        chosen = torch.stack(fields, dim=1)
+        return chosen.to(torch.promote_types(chosen.dtype, torch.float32))
+
+    def _refine(self, normalized: Tensor, *, periodic: bool) -> Tensor:
+        """Interpolate, and leave the result in the unit in which that was done."""
+        field = self._linear(normalized)
+        fine = interpolate(field, self.factor, self.interpolation, periodic=periodic)
+        # the bicubic kernel undershoots: a negative amount would spoil the ratio of climatologies
+        return torch.where(self.is_log[:, None, None] > 0, fine.clamp(min=0), fine)
 
     def _linear(self, normalized: Tensor) -> Tensor:
         """Undo the one transform that interpolation does not commute with."""
@@ -95,7 +99,7 @@ class Base(nn.Module):
 
     def _normalized(self, linear: Tensor) -> Tensor:
         is_log = self.is_log[:, None, None] > 0
-        # the bicubic kernel undershoots; the logarithm knows no negative amounts
+        # clamped for the branch that is not taken: a NaN there would reach the gradient
         return torch.where(is_log, torch.log1p(linear.clamp(min=0)), linear)
 
 

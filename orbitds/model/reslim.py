@@ -4,6 +4,7 @@ Dimensions: B batch, V input variables, U output variables, S statics, H W coars
 Hf Wf fine ones, N tokens, D width, P patch edge. Rows run from north to south.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitds.config import ModelConfig
+from orbitds.interpolate import REACH_CELLS
 from orbitds.model.aggregate import VariableAggregation
 from orbitds.model.block import Block
 from orbitds.model.decode import Decoder
@@ -93,6 +95,12 @@ class Reslim(nn.Module):
             depth = config.correction_depth
             self.correct = Correction(channels, count, width=config.correction_width, depth=depth)
 
+    @property
+    def reach_cells(self) -> int:
+        """Coarse cells around a cell that base and convolutions look at, the trunk aside."""
+        convolutions = 1 + (self.config.correction_depth + 1) * bool(self.config.correction_width)
+        return REACH_CELLS + math.ceil(convolutions / self.factor)
+
     def forward(
         self,
         coarse: Float[Tensor, "B V H W"],
@@ -151,15 +159,15 @@ class Reslim(nn.Module):
     ) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"]]:
         """Return the fine fields and the base they start from; arguments as in ``forward``."""
         variables = self.inputs if variables is None else tuple(variables)
-        base, detail = self.base(coarse, variables, climatology, periodic=periodic)
         decoded = self._trunk(
             coarse, variables, latitude_deg, longitude_deg, spacing_km, statics, periodic=periodic
         )
+        base, detail = self.base(coarse, variables, climatology, periodic=periodic)
         fine = base + decoded
         if self.config.correction_width:
             mean = torch.zeros_like(base[:, :1]).expand(-1, len(self.statics), -1, -1)
             terrain = mean if statics is None else statics
-            known = torch.cat([decoded.float(), base, detail, terrain], dim=1)
+            known = torch.cat([decoded.to(base), base, detail, terrain], dim=1)
             fine = fine + self.correct(known, periodic=periodic)
         return fine, base
 
@@ -179,16 +187,17 @@ class Reslim(nn.Module):
         if statics is not None and self.statics:
             fields = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
             variables = (*variables, *self.statics)
-        fields = _fill_patches(fields, self.config.patch, periodic=periodic)
-        rows, columns = (size // self.config.patch for size in fields.shape[-2:])
+        patch = self.config.patch
+        fields = _fill_patches(fields, patch, periodic=periodic)
+        rows, columns = (size // patch for size in fields.shape[-2:])
         tokens = self.aggregate(fields, variables)  # B N D
         tokens = tokens + self.position(
-            _patch_centres(latitude_deg, rows), _patch_centres(longitude_deg, columns)
+            _patch_centres(latitude_deg, rows, patch), _patch_centres(longitude_deg, columns, patch)
         )
         tokens = tokens + self.resolution(spacing_km)
         tokens = self.encoder(tokens)
         # the closing convolution may wrap only where the last patch ends with the circle
-        wraps = periodic and columns * self.config.patch == width
+        wraps = periodic and columns * patch == width
         decoded = self.decode(tokens, rows, periodic=wraps)
         return decoded[..., : height * self.factor, : width * self.factor]
 
@@ -201,11 +210,11 @@ def _fill_patches(fields: Tensor, patch: int, *, periodic: bool) -> Tensor:
     return F.pad(fields, (0, 0, 0, south), mode="replicate") if south else fields
 
 
-def _patch_centres(centres_deg: Float[Tensor, "B n"], patches: int) -> Float[Tensor, "B {patches}"]:
+def _patch_centres(
+    centres_deg: Float[Tensor, "B n"], patches: int, patch: int
+) -> Float[Tensor, "B {patches}"]:
     """Return the mean coordinate of each patch of a uniform axis, beyond its end too."""
     first, last = centres_deg[:, :1], centres_deg[:, -1:]
-    size = centres_deg.shape[1]
-    step = (last - first) / max(size - 1, 1)
-    patch = -(-size // patches)
+    step = (last - first) / max(centres_deg.shape[1] - 1, 1)
     middle = torch.arange(patches, device=centres_deg.device) * patch + (patch - 1) / 2
     return first + step * middle

@@ -13,9 +13,10 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return AdamW and its schedule: linear warm-up, then cosine to the final rate."""
     decayed, kept = [], []
-    for parameter in model.parameters():
-        # decay acts on matrices; biases, norms and queries have no scale to shrink
-        (decayed if parameter.ndim >= 2 else kept).append(parameter)
+    for name, parameter in model.named_parameters():
+        # decay acts on matrices; norms, queries and biases (a row per variable too) have no scale
+        # to shrink
+        (kept if parameter.ndim < 2 or name.endswith("bias") else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": kept, "weight_decay": 0.0},
@@ -25,7 +26,7 @@ def make_optimizer(
     def fraction(step: int) -> float:
         if step < config.warmup_steps:
             return (step + 1) / config.warmup_steps
-        progress = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
+        progress = (step - config.warmup_steps) / max(steps - 1 - config.warmup_steps, 1)
         cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
         return config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine
 

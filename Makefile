@@ -1,0 +1,41 @@
+# `make demo` runs the main job, `make test` the tests; each installs what it needs into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= orbitds-demo
+
+.PHONY: demo test lint wheel clean
+
+demo: $(VENV)/.demo
+	$(BIN)/orbitds demo --output $(DEMO) --overwrite
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/codespell
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist $(DEMO)
+
+# `pip install --group` came with pip 25.1.
+$(VENV)/.pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orbitds wants Python 3.11 or later, got " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
+	touch $@

@@ -1,0 +1,63 @@
+"""What a checkpoint knows of the place it was trained on: fine statics and climatology."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from orbitds.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Fine fields of the training region, in physical units."""
+
+    grid: Grid
+    """The fine grid."""
+    statics: np.ndarray
+    """Static fields, [S, Hf, Wf]."""
+    fine_climatology: np.ndarray | None = None
+    """Monthly means of the outputs, [12, U, Hf, Wf]."""
+    coarse_climatology: np.ndarray | None = None
+    """The same on the coarse grid, [12, U, H, W]."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Region":
+        """Return the region that ``arrays`` describes."""
+        grid = Grid(arrays["latitude_deg"], arrays["longitude_deg"])
+        climatology = arrays.get("fine_climatology"), arrays.get("coarse_climatology")
+        return cls(grid, arrays["statics"], *climatology)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return plain arrays by name, for storage."""
+        arrays = {
+            "latitude_deg": self.grid.latitude_deg,
+            "longitude_deg": self.grid.longitude_deg,
+            "statics": self.statics.astype(np.float32),
+        }
+        if self.fine_climatology is not None and self.coarse_climatology is not None:
+            arrays["fine_climatology"] = self.fine_climatology.astype(np.float32)
+            arrays["coarse_climatology"] = self.coarse_climatology.astype(np.float32)
+        return arrays
+
+    def cut(self, fine: Grid, factor: int) -> "Region | None":
+        """Return the fields of a grid within the region, or None if it reaches outside."""
+        place = self.grid.locate(fine)
+        if place is None:
+            return None
+        rows, columns = place
+        fine_climatology = coarse_climatology = None
+        if self.fine_climatology is not None and self.coarse_climatology is not None:
+            if rows[0] % factor or columns[0] % factor:
+                return None  # the coarse cells lie across those of the training grid
+            fine_climatology = self.fine_climatology[..., rows, :][..., columns]
+            coarse = self.coarse_climatology[..., rows[::factor] // factor, :]
+            coarse_climatology = coarse[..., columns[::factor] // factor]
+        statics = self.statics[:, rows, :][..., columns]
+        return replace(
+            self,
+            grid=fine,
+            statics=statics,
+            fine_climatology=fine_climatology,
+            coarse_climatology=coarse_climatology,
+        )

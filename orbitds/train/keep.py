@@ -1,0 +1,76 @@
+"""What a run keeps: its best weights, in checkpoint format."""
+
+import json
+import platform
+import shutil
+from pathlib import Path
+
+import torch
+
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
+from orbitds.config import TrainConfig
+from orbitds.train.setting import Setting
+
+BEST = "best"
+# What the weights before the best ones are called while the two change places.
+OLD = ".old"
+
+
+def keep(
+    model: torch.nn.Module, setting: Setting, config: TrainConfig, step: int, folder: Path
+) -> None:
+    """Write the weights beside the earlier best ones, then take their place."""
+    partial, old = folder.with_suffix(".partial"), folder.with_suffix(OLD)
+    if old.exists() and not folder.exists():
+        old.rename(folder)  # an earlier run was stopped between the two renames below
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    pair = setting.pair
+    save_checkpoint(
+        partial,
+        model,  # pyright: ignore[reportArgumentType]  Reslim, or its running mean
+        statistics=setting.statistics,
+        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        provenance={
+            "pair": pair.name,
+            "period": list(pair.split["train"]),
+            "step": step,
+            "config": json.loads(config.model_dump_json()),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        region=setting.region(),
+    )
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def export(run_folder: Path, output: Path) -> None:
+    """Write the best weights of a run as a checkpoint folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no finished validation.
+    """
+    best = run_folder / BEST
+    if not best.exists() and best.with_suffix(OLD).exists():
+        best = best.with_suffix(OLD)  # the run was stopped while the two changed places
+    if not best.is_dir():
+        raise FileNotFoundError(
+            f"Wanted a run folder with {BEST}/, got {run_folder}. "
+            "Give the folder that `orbitds train --output` wrote; a run has weights after its "
+            "first validation."
+        )
+    checkpoint = load_checkpoint(best)
+    description = checkpoint.description
+    save_checkpoint(
+        output,
+        checkpoint.model,
+        statistics=description.statistics,
+        spacing_km=description.spacing_km,
+        provenance=description.provenance,
+        region=checkpoint.region,
+    )

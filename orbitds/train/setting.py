@@ -1,0 +1,74 @@
+"""What a run draws from: the samples, statistics and climatology of a pair."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orbitds.config import TrainConfig
+from orbitds.data.climatology import Climatology
+from orbitds.data.pair import Pair, stack
+from orbitds.data.sample import Sample, Samples
+from orbitds.data.stats import statistics
+from orbitds.normalize import Statistics
+from orbitds.region import Region
+from orbitds.tiles import TileGrid
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a run draws from."""
+
+    pair: Pair
+    statistics: dict[str, Statistics]
+    climatology: Climatology | None
+    tiles: TileGrid
+    train: Samples
+    validate: Samples
+
+    def forward(self, model: torch.nn.Module, batch: Sample) -> tuple[Tensor, Tensor]:
+        """Return a model's fine fields of a batch, and the base they start from."""
+        has_climatology = self.climatology is not None
+        return model.forward_with_base(  # pyright: ignore[reportCallIssue]  Reslim
+            batch.coarse,
+            latitude_deg=batch.latitude_deg,
+            longitude_deg=batch.longitude_deg,
+            spacing_km=batch.spacing_km,
+            statics=batch.statics if batch.statics.shape[1] else None,
+            climatology=(
+                (batch.fine_climatology, batch.coarse_climatology) if has_climatology else None
+            ),
+            periodic=self.tiles.wraps,
+        )
+
+    def region(self) -> Region:
+        """Return what the checkpoint will know of the training region."""
+        pair = self.pair
+        names, shape = pair.static_names, pair.fine_grid.shape
+        statics = stack(pair.statics, names).values if names else np.zeros((0, *shape))
+        if self.climatology is None:
+            return Region(pair.fine_grid, statics)
+        return Region(pair.fine_grid, statics, *self.climatology.means())
+
+
+def prepare(config: TrainConfig, pair: Pair) -> Setting:
+    """Compute statistics and climatology of the training years, and lay out the samples."""
+    train = pair.part("train")
+    rows = statistics(train)
+    climatology = Climatology.of(train) if config.model.base == "delta" else None
+    tiles = TileGrid(
+        *pair.coarse_grid.shape,
+        rows=config.tiles.rows,
+        columns=config.tiles.columns,
+        halo_cells=config.tiles.halo_cells,
+        periodic=pair.coarse_grid.periodic,
+    )
+    return Setting(
+        pair=pair,
+        statistics=rows,
+        climatology=climatology,
+        tiles=tiles,
+        train=Samples(train, rows, tiles, climatology=climatology, own_year_out=True),
+        validate=Samples(pair.part("validate"), rows, tiles, climatology=climatology),
+    )

@@ -1,0 +1,87 @@
+"""The downscaler: tiles, batches and pickling change nothing that they should not."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from orbitds.checkpoint import load_checkpoint
+from orbitds.data.door import enter
+from orbitds.infer.downscaler import Downscaler, downscale
+
+
+@pytest.fixture
+def local(checkpoint_folder):
+    """The checkpoint with its trunk silenced: what is left sees a few fine cells around each."""
+    checkpoint = load_checkpoint(checkpoint_folder)
+    kept = {key: value.clone() for key, value in checkpoint.model.state_dict().items()}
+    with torch.no_grad():
+        checkpoint.model.decode.paint.weight.zero_()
+        checkpoint.model.decode.paint.bias.zero_()
+    yield checkpoint
+    checkpoint.model.load_state_dict(kept)
+
+
+@pytest.mark.parametrize("tiles", [(1, 2), (2, 1), (2, 3), (7, 11)])
+def test_tiles_leave_no_trace_where_the_halo_covers_the_reach(coarse, local, tiles):
+    whole = downscale(coarse, local)
+    tiled = downscale(coarse, local, tiles=tiles)
+    for name in whole.data_vars:
+        np.testing.assert_allclose(tiled[name], whole[name], rtol=2e-4, atol=2e-4)
+
+
+def test_tiles_of_the_whole_model_stay_close(coarse, checkpoint_folder):
+    whole = downscale(coarse, checkpoint_folder)["eastward_wind"]
+    tiled = downscale(coarse, checkpoint_folder, tiles=(1, 2))["eastward_wind"]
+    difference = float(np.abs(whole - tiled).max())
+    assert 0 < difference < 0.5 * float(whole.std())
+
+
+def test_batch_size_changes_nothing(coarse, checkpoint_folder):
+    fields = [downscale(coarse, checkpoint_folder, batch_size=size) for size in (1, 5, 100)]
+    for other in fields[1:]:
+        xr.testing.assert_allclose(other, fields[0], rtol=1e-4, atol=1e-4)
+
+
+def test_auto_is_the_whole_field_where_it_is_small(coarse, checkpoint_folder):
+    xr.testing.assert_identical(
+        downscale(coarse, checkpoint_folder, tiles="auto"), downscale(coarse, checkpoint_folder)
+    )
+
+
+@pytest.mark.parametrize("tiles", [(0, 1), (2,), "2x2", (1.5, 2)])
+def test_wrong_tiles_are_refused(checkpoint_folder, tiles):
+    with pytest.raises(Exception, match=r"tiles"):  # beartype or our own words, as hooks are on
+        Downscaler(checkpoint_folder, tiles=tiles)
+
+
+def test_too_many_tiles_are_refused(coarse, checkpoint_folder):
+    with pytest.raises(ValueError, match="Wanted at most 7 x 11 tiles.*got 8 x 1"):
+        downscale(coarse, checkpoint_folder, tiles=(8, 1))
+
+
+def test_pickles_without_weights(coarse, checkpoint_folder):
+    downscaler = Downscaler(checkpoint_folder)
+    message = pickle.dumps(downscaler)
+    assert len(message) < 1000
+    block = enter(coarse, downscaler.checkpoint.inputs).ds
+    xr.testing.assert_identical(pickle.loads(message)(block), downscaler(block))
+
+
+def test_months_choose_the_climatology(coarse, checkpoint_folder):
+    """The same weather in another month is another fine field; in the same month of another year
+    it is the same one."""
+    first = coarse.isel(time=[0])
+    july = first.assign_coords(time=np.array(["2004-07-01"], dtype="datetime64[ns]"))
+    later = first.assign_coords(time=np.array(["2031-01-20"], dtype="datetime64[ns]"))
+    fine = [downscale(ds, checkpoint_folder)["eastward_wind"].values for ds in (first, july, later)]
+    assert np.abs(fine[0] - fine[1]).max() > 0.01
+    np.testing.assert_array_equal(fine[0], fine[2])
+
+
+def test_loaded_checkpoint_serves_as_its_path_does(coarse, checkpoint_folder):
+    xr.testing.assert_identical(
+        downscale(coarse, load_checkpoint(checkpoint_folder)), downscale(coarse, checkpoint_folder)
+    )

@@ -1,0 +1,200 @@
+"""The folded aggregation equals the straightforward one, which is written out here."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orbitds.model.aggregate import VariableAggregation
+
+NAMES = ("2m_temperature", "eastward_wind", "orography", "total_precipitation_24hr")
+B, ROWS, COLUMNS, D, HEADS = 2, 5, 7, 12, 3
+
+
+def aggregation_of(patch=2, *, width=D, names=NAMES, **options):
+    """A module in float64 whose weights are all of order one: a start near zero hides mistakes."""
+    module = VariableAggregation(names, patch=patch, width=width, heads=HEADS, **options).double()
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for weight in module.parameters():
+            scale = weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0
+            weight.copy_(scale * torch.randn(weight.shape, generator=generator))
+        module.query.mul_(3)
+    return module
+
+
+def fields_of(patch=2, *, variables=4, batch=B):
+    generator = torch.Generator().manual_seed(9)
+    shape = batch, variables, ROWS * patch, COLUMNS * patch
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def reference(module, fields, variables):
+    """Build the token of every variable, project each to key and value, attend with one query."""
+    patches = fields.unfold(2, module.patch, module.patch).unfold(3, module.patch, module.patch)
+    patches = patches.flatten(4).flatten(2, 3)  # B V N P*P
+    places = [module.variables.index(name) for name in variables]
+    embed, bias = module.embed[places], module.bias[places]
+    tokens = torch.einsum("bvnk,vdk->bvnd", patches, embed) + bias[:, None, :]  # B V N D
+    key = tokens @ module.to_key.weight.T
+    value = tokens @ module.to_value.weight.T + module.to_value.bias
+    query = module.to_query.weight @ module.query + module.to_query.bias
+    size = query.numel() // module.heads
+    heads = []
+    for head in range(module.heads):
+        own = slice(head * size, (head + 1) * size)
+        scores = torch.einsum("d,bvnd->bvn", query[own], key[..., own]) / math.sqrt(size)
+        heads.append(torch.einsum("bvn,bvnd->bnd", scores.softmax(dim=1), value[..., own]))
+    return torch.cat(heads, dim=-1) @ module.project.weight.T + module.project.bias
+
+
+def dropped_of(module, fields):
+    """Which variables each sample does without: those that its tokens do not depend on, [B V]."""
+    fields = fields.clone().requires_grad_()
+    tokens = module(fields, NAMES)
+    direction = torch.randn(D, generator=torch.Generator().manual_seed(10)).double()
+    (gradient,) = torch.autograd.grad((tokens @ direction).sum(), fields)
+    unused = gradient == 0
+    # a variable is dropped at all places of a sample or at none
+    assert torch.equal(unused.all(dim=(2, 3)), unused.any(dim=(2, 3)))
+    return unused.all(dim=(2, 3))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(NAMES), st.integers(1, len(NAMES)))
+def test_any_variables_in_any_order(order, count):
+    module, fields, chosen = aggregation_of(), fields_of(), order[:count]
+    given_fields = fields[:, [NAMES.index(name) for name in chosen]]
+    tokens = module(given_fields, chosen)
+    assert tokens.shape == (B, ROWS * COLUMNS, D)
+    expected = reference(module, given_fields, chosen)
+    torch.testing.assert_close(tokens, expected, rtol=0, atol=1e-12)
+    # the order is only an order
+    ranked = sorted(chosen)
+    ordered = fields[:, [NAMES.index(name) for name in ranked]]
+    torch.testing.assert_close(tokens, module(ordered, ranked), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_equals_the_straightforward_form_with_all_gradients(patch):
+    module, fields = aggregation_of(patch), fields_of(patch).requires_grad_()
+    out, expected = module(fields, NAMES), reference(module, fields, NAMES)
+    assert expected.std() > 0.3
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(11)).double()
+    names, weights = zip(*module.named_parameters(), strict=True)
+    got = torch.autograd.grad((out * direction).mean(), [fields, *weights])
+    want = torch.autograd.grad((expected * direction).mean(), [fields, *weights])
+    for name, mine, theirs in zip(("fields", *names), got, want, strict=True):
+        assert theirs.abs().max() > 1e-4, name
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12, msg=name)
+
+
+def test_a_token_sees_its_own_patch_alone():
+    module, fields = aggregation_of(), fields_of()
+    other = fields.clone()
+    row, column = 3, 5
+    other[1, 2, 2 * row + 1, 2 * column] += 1
+    change = (module(other, NAMES) - module(fields, NAMES)).abs().amax(dim=-1)
+    assert change[1, row * COLUMNS + column] > 1e-3
+    change[1, row * COLUMNS + column] = 0
+    assert change.max() == 0
+
+
+def test_no_token_per_variable_is_kept_for_the_gradient():
+    width = 96
+    module, fields = aggregation_of(width=width), fields_of()
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
+    ):
+        module(fields, NAMES)
+    assert max(sizes) < B * len(NAMES) * ROWS * COLUMNS * width / 2
+
+
+def test_dropping_leaves_one_variable_at_least_and_each_in_turn():
+    torch.manual_seed(12)
+    module = aggregation_of(1, drop_variables=0.99)
+    fields = fields_of(1, batch=2000)[..., :1, :2]
+    dropped = dropped_of(module, fields)
+    left = len(NAMES) - dropped.sum(dim=1)
+    assert left.min() == 1
+    assert (left == 1).float().mean() > 0.9
+    # each variable is the last one left in about a quarter of the samples
+    share = (~dropped).double().mean(dim=0)
+    assert ((share - 0.25).abs() < 0.06).all()
+
+
+def test_dropping_has_the_probability_that_was_asked_for():
+    torch.manual_seed(13)
+    probability, draws, count = 0.4, 8000, len(NAMES)
+    module = aggregation_of(1, drop_variables=probability)
+    dropped = dropped_of(module, fields_of(1, batch=draws)[..., :1, :1])
+    # less the chance that all would go, when one of them is kept
+    expected = probability - probability**count / count
+    deviation = math.sqrt(expected * (1 - expected) / draws)
+    assert ((dropped.double().mean(dim=0) - expected).abs() < 4 * deviation).all()
+
+
+def test_dropped_samples_equal_the_straightforward_form_on_what_is_left():
+    torch.manual_seed(14)
+    module, fields = aggregation_of(drop_variables=0.6), fields_of(batch=16)
+    tokens = module(fields, NAMES)
+    subsets = [
+        chosen
+        for count in range(1, len(NAMES) + 1)
+        for chosen in itertools.combinations(range(len(NAMES)), count)
+    ]
+    distance = torch.stack(
+        [
+            (
+                reference(module, fields[:, list(chosen)], [NAMES[place] for place in chosen])
+                - tokens
+            )
+            .abs()
+            .amax(dim=(1, 2))
+            for chosen in subsets
+        ]
+    )
+    assert distance.amin(dim=0).max() < 1e-12
+    assert len(set(distance.argmin(dim=0).tolist())) > 3
+
+
+def test_evaluation_is_deterministic():
+    torch.manual_seed(15)
+    module, fields = aggregation_of(drop_variables=0.9), fields_of()
+    assert not torch.equal(module(fields, NAMES), module(fields, NAMES))
+    module.eval()
+    first = module(fields, NAMES)
+    assert torch.equal(first, module(fields, NAMES))
+    torch.testing.assert_close(first, reference(module, fields, NAMES), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e6])
+def test_never_makes_nan(scale):
+    torch.manual_seed(16)
+    module, fields = aggregation_of(drop_variables=0.99), scale * fields_of(batch=32)
+    for names, given_fields in ((NAMES, fields), (NAMES[1:2], fields[:, 1:2])):
+        module.zero_grad()
+        tokens = module(given_fields, names)
+        tokens.sum().backward()
+        assert tokens.isfinite().all()
+        assert all(weight.grad.isfinite().all() for weight in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("variables", "got"), [(("eastward_wind", "salinity"), "'salinity'"), ((), r"\[\]")]
+)
+def test_refuses_what_it_does_not_know(variables, got):
+    fields = fields_of(variables=max(len(variables), 1))
+    with pytest.raises(ValueError, match=rf"(?s)Wanted some of.*eastward_wind.*got.*{got}.*Select"):
+        aggregation_of()(fields, variables)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_refuses_another_number_of_fields(count):
+    with pytest.raises(ValueError, match=rf"Wanted one field for each.*got {count} fields"):
+        aggregation_of()(fields_of(variables=count), NAMES[:2])

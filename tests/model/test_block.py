@@ -1,0 +1,118 @@
+"""The transformer block, against its formula written out, and its stochastic depth."""
+
+import math
+
+import pytest
+import torch
+
+from orbitds.model.block import Block
+
+B, N, D, HEADS = 2, 7, 12, 3
+
+
+def block_of(**settings):
+    """A block in float64 with nothing left at one or zero."""
+    block = Block(D, HEADS, mlp_ratio=2.5, **settings).double()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in block.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    return block
+
+
+@pytest.fixture
+def tokens():
+    return torch.randn(B, N, D, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+
+
+def normalize(tokens, layer):
+    mean = tokens.mean(dim=-1, keepdim=True)
+    variance = ((tokens - mean) ** 2).mean(dim=-1, keepdim=True)
+    return (tokens - mean) / (variance + 1e-5).sqrt() * layer.weight + layer.bias
+
+
+def reference(block, tokens):
+    """The block head by head, with its own layer norm, softmax and GELU."""
+    normalized = normalize(tokens, block.norm_attention)
+    projected = normalized @ block.query_key_value.weight.T + block.query_key_value.bias
+    query, key, value = projected.split(D, dim=-1)
+    size = D // HEADS
+    heads = []
+    for head in range(HEADS):
+        own = slice(head * size, (head + 1) * size)
+        scores = query[..., own] @ key[..., own].mT / math.sqrt(size)
+        weights = scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
+        heads.append(weights @ value[..., own])
+    tokens = tokens + torch.cat(heads, dim=-1) @ block.project.weight.T + block.project.bias
+    first, _, second, _ = block.mlp
+    hidden = normalize(tokens, block.norm_mlp) @ first.weight.T + first.bias
+    hidden = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
+    return tokens + hidden @ second.weight.T + second.bias
+
+
+def only(block, branch):
+    """Silence the other branch, so that what is left is one draw of one branch."""
+    silent = {"attention": block.mlp[2], "mlp": block.project}[branch]
+    with torch.no_grad():
+        silent.weight.zero_()
+        silent.bias.zero_()
+    return block
+
+
+def test_order_of_the_tokens_goes_through(tokens):
+    block, order = block_of(), torch.tensor([4, 1, 6, 0, 3, 5, 2])
+    torch.testing.assert_close(block(tokens[:, order]), block(tokens)[:, order], rtol=0, atol=1e-13)
+
+
+def test_tokens_of_a_sample_exchange_information_and_samples_do_not(tokens):
+    block, other = block_of(), tokens.clone()
+    other[1, 2, 5] += 1  # all of a token at once would vanish in the layer norm
+    change = (block(other) - block(tokens)).abs().amax(dim=-1)
+    assert change[0].max() == 0
+    assert change[1].min() > 1e-6
+
+
+def test_equals_the_formula_with_its_gradient(tokens):
+    block = block_of()
+    out, expected = block(tokens), reference(block, tokens)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(5)).double()
+    weights = list(block.parameters())
+    for got, want in zip(
+        torch.autograd.grad((out * direction).sum(), weights),
+        torch.autograd.grad((expected * direction).sum(), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-11)
+
+
+def test_hidden_width_follows_the_ratio():
+    assert block_of().mlp[0].out_features == 30
+
+
+@pytest.mark.parametrize("settings", [{"drop_path": 0.6}, {"dropout": 0.6}])
+def test_what_is_random_in_training_is_off_in_evaluation(tokens, settings):
+    torch.manual_seed(6)
+    block = block_of(**settings)
+    assert not torch.equal(block(tokens), block(tokens))
+    block.eval()
+    torch.testing.assert_close(block(tokens), reference(block, tokens), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("branch", ["attention", "mlp"])
+def test_drop_path_skips_whole_samples_and_keeps_the_expectation(tokens, branch):
+    torch.manual_seed(7)
+    drop, draws = 0.3, 4000
+    block = only(block_of(drop_path=drop), branch)
+    added = block.eval()(tokens[:1]) - tokens[:1]
+    many = tokens[:1].expand(draws, N, D)
+    share = ((block.train()(many) - many) / added).detach()
+    # nothing, or the whole branch scaled up: the same for all tokens of a sample
+    kept = share[:, 0, 0] > 0.5
+    assert share[~kept].abs().max() == 0
+    torch.testing.assert_close(
+        share[kept], torch.full_like(share[kept], 1 / (1 - drop)), rtol=1e-9, atol=0
+    )
+    # four standard deviations of the mean of so many draws
+    deviation = math.sqrt(drop / (1 - drop) / draws)
+    assert abs(float(share[:, 0, 0].mean()) - 1) < 4 * deviation

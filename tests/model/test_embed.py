@@ -1,0 +1,143 @@
+"""Where and how fine: smooth on the sphere, and different wherever places or spacings differ."""
+
+import math
+
+import pytest
+import torch
+
+from orbitds.model.embed import PositionEmbedding, ResolutionEmbedding, sphere_waves
+
+B, D, OCTAVES = 2, 10, 5
+LATITUDE = torch.tensor([[80.0, 35.5, 1.0, -20.0, -71.0], [60.0, 30.0, 10.0, -10.0, -30.0]])
+LONGITUDE = torch.tensor(
+    [[-170.0, -100.0, -30.0, 0.0, 45.0, 100.0, 179.0], [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]]
+)
+
+
+def waves_at(latitude_deg, longitude_deg):
+    """Return the features of one place."""
+    place = torch.tensor([[latitude_deg]]), torch.tensor([[longitude_deg]])
+    return sphere_waves(place[0].double(), place[1].double(), OCTAVES)[0, 0]
+
+
+def randomise(module):
+    generator = torch.Generator().manual_seed(20)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+    return module
+
+
+@pytest.mark.parametrize("latitude", [-67.5, 0.0, 33.3])
+@pytest.mark.parametrize(("one", "other"), [(0.0, 360.0), (190.0, -170.0), (-180.0, 180.0)])
+def test_whole_turns_of_longitude_change_nothing(latitude, one, other):
+    torch.testing.assert_close(
+        waves_at(latitude, one), waves_at(latitude, other), rtol=0, atol=1e-13
+    )
+
+
+def test_the_seam_is_no_farther_than_any_other_neighbour():
+    across = waves_at(40.0, 179.9) - waves_at(40.0, -179.9)
+    # the same step elsewhere on the parallel, where x and y change places
+    inside = [waves_at(40.0, middle - 0.1) - waves_at(40.0, middle + 0.1) for middle in (0.0, 90.0)]
+    assert 0 < across.norm() <= 1.01 * max(step.norm() for step in inside)
+
+
+@pytest.mark.parametrize("pole", [-90.0, 90.0])
+def test_a_pole_is_one_place(pole):
+    at_pole = [waves_at(pole, longitude) for longitude in (0.0, 37.0, 180.0, 301.0)]
+    for other in at_pole[1:]:
+        torch.testing.assert_close(other, at_pole[0], rtol=0, atol=1e-13)
+    near = math.copysign(89.0, pole)
+    assert (waves_at(near, 0.0) - waves_at(near, 180.0)).abs().max() > 0.1
+    assert (at_pole[0] - waves_at(-pole, 0.0)).abs().max() > 0.1
+
+
+def test_places_are_distinct():
+    latitude = torch.linspace(85, -85, 35).double()[None]
+    longitude = torch.arange(0, 360, 5).double()[None]
+    waves = sphere_waves(latitude, longitude, OCTAVES)[0]
+    distance = torch.cdist(waves, waves, compute_mode="donot_use_mm_for_euclid_dist")
+    distance.fill_diagonal_(torch.inf)
+    # the nearest two are 5 degrees of longitude apart at 85 degrees of latitude: 0.0076 radii
+    assert distance.min() > 0.0076
+
+
+def test_waves_equal_the_formula_row_by_row():
+    waves = sphere_waves(LATITUDE, LONGITUDE, OCTAVES)
+    assert waves.shape == (B, 35, 6 * OCTAVES)
+    assert waves.dtype == torch.float64
+    for b in range(B):
+        for i in range(5):
+            for j in range(7):
+                phi = math.radians(LATITUDE[b, i].item())
+                lam = math.radians(LONGITUDE[b, j].item())
+                xyz = (
+                    math.cos(phi) * math.cos(lam),
+                    math.cos(phi) * math.sin(lam),
+                    math.sin(phi),
+                )
+                phase = [point * 2**octave for point in xyz for octave in range(OCTAVES)]
+                expected = [math.sin(p) for p in phase] + [math.cos(p) for p in phase]
+                got = waves[b, i * 7 + j].tolist()
+                assert got == pytest.approx(expected, abs=1e-13)
+
+
+def test_position_is_a_projection_of_the_waves_with_gradients():
+    position = randomise(PositionEmbedding(D, OCTAVES)).double()
+    embedded = position(LATITUDE, LONGITUDE)
+    expected = (
+        sphere_waves(LATITUDE, LONGITUDE, OCTAVES) @ position.project.weight.T
+        + position.project.bias
+    )
+    torch.testing.assert_close(embedded, expected, rtol=0, atol=1e-12)
+    embedded[1, 17, 3].backward()
+    waves = sphere_waves(LATITUDE, LONGITUDE, OCTAVES)[1, 17]
+    torch.testing.assert_close(position.project.weight.grad[3], waves, rtol=0, atol=1e-13)
+    assert not position.project.weight.grad[2].any()
+    assert torch.equal(position.project.bias.grad, torch.eye(D)[3].double())
+
+
+def test_fine_neighbours_stay_apart_in_single_precision():
+    position = randomise(PositionEmbedding(D, 8))
+    longitude = torch.tensor([[12.00, 12.04]])  # 4 km at the equator
+    one, other = position(torch.tensor([[0.02]]), longitude)[0]
+    assert one.dtype == torch.float32
+    assert (one - other).abs().max() > 0.05
+
+
+def test_resolution_tells_spacings_apart():
+    network = randomise(ResolutionEmbedding(D)).double()
+    spacings = [(111.0, 28.0), (28.0, 111.0), (28.0, 7.0), (111.0, 11.0), (622.0, 156.0)]
+    spacings += [(16.0, 4.0), (15.0, 4.0), (2.0, 1.0), (1000.0, 100.0), (900.0, 100.0)]
+    embedded = network(torch.tensor(spacings))[:, 0]
+    distance = torch.cdist(embedded, embedded, compute_mode="donot_use_mm_for_euclid_dist")
+    assert distance.fill_diagonal_(torch.inf).min() > 0.1
+
+
+def test_resolution_of_a_sample_is_its_own():
+    network = randomise(ResolutionEmbedding(D)).double()
+    spacing = torch.tensor([[111.0, 28.0], [28.0, 7.0]])
+    both = network(spacing)
+    assert both.shape == (B, 1, D)
+    for place in range(B):
+        alone = network(spacing[place : place + 1])[0]
+        torch.testing.assert_close(both[place], alone, rtol=0, atol=1e-12)
+
+
+def test_resolution_equals_the_formula_with_gradients():
+    network = randomise(ResolutionEmbedding(D)).double()
+    first, _, second = network.network
+    spacing = (111.0, 27.8)
+    phase = [math.log(km) * 2**octave * 2 * math.pi / 8 for km in spacing for octave in range(4)]
+    # for each spacing the sines of all wavelengths, then the cosines
+    waves = [
+        wave(p) for part in (phase[:4], phase[4:]) for wave in (math.sin, math.cos) for p in part
+    ]
+    hidden = first.weight @ torch.tensor(waves, dtype=torch.float64) + first.bias
+    hidden = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
+    expected = second.weight @ hidden + second.bias
+    embedded = network(torch.tensor([spacing], dtype=torch.float64))[0, 0]
+    torch.testing.assert_close(embedded, expected, rtol=0, atol=1e-12)
+    embedded.sum().backward()
+    assert all(weight.grad.abs().max() > 1e-6 for weight in network.parameters())

@@ -1,0 +1,174 @@
+"""ds.orbit.downscale(): the caller's dataset comes back finer, in the caller's own layout."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import orbitds
+from orbitds.grid import Grid
+
+
+@pytest.fixture
+def fine(coarse, checkpoint_folder):
+    return coarse.orbit.downscale(checkpoint_folder)
+
+
+def test_dataset_is_left_alone(coarse, checkpoint_folder):
+    before = coarse.copy(deep=True)
+    coarse.orbit.downscale(checkpoint_folder)
+    xr.testing.assert_identical(coarse, before)
+
+
+def test_centres_of_children_average_to_the_parent(coarse, fine):
+    for axis in ("latitude", "longitude"):
+        parents = fine[axis].values.reshape(coarse.sizes[axis], 3).mean(axis=1)
+        np.testing.assert_allclose(parents, coarse[axis], atol=1e-12)
+        edges = fine[f"{axis}_bnds"].values
+        np.testing.assert_allclose(edges[1:, 0], edges[:-1, 1], atol=1e-12)
+        np.testing.assert_allclose(edges.mean(axis=1), fine[axis], atol=1e-12)
+    assert fine["latitude_bnds"].values.min() == pytest.approx(-90)
+    assert fine["latitude_bnds"].values.max() == pytest.approx(90)
+
+
+def test_numpy_in_numpy_out(fine):
+    assert all(isinstance(field.data, np.ndarray) for field in fine.data_vars.values())
+    assert all(field.dtype == np.float32 for field in fine.data_vars.values())
+
+
+def test_dask_in_dask_out_without_running_the_model(coarse, fine, checkpoint_folder, monkeypatch):
+    model = type(orbitds.load_checkpoint(checkpoint_folder).model)
+    calls = []
+    forward = model.forward
+    monkeypatch.setattr(
+        model, "forward", lambda self, *a, **k: calls.append(1) or forward(self, *a, **k)
+    )
+    lazy = coarse.chunk(time=5, latitude=3).orbit.downscale(checkpoint_folder)
+    assert not calls
+    assert lazy["eastward_wind"].chunks == ((5, 5, 2), (21,), (33,))
+    computed = lazy.compute(scheduler="synchronous")
+    assert len(calls) == 3
+    xr.testing.assert_allclose(computed, fine, rtol=1e-4, atol=1e-4)
+    assert computed.attrs == fine.attrs
+
+
+@pytest.mark.parametrize("shift", [1, 4, 10])
+def test_rolling_the_globe_rolls_the_output(coarse, fine, checkpoint_folder, shift):
+    rolled = coarse.roll(longitude=shift, roll_coords=True)
+    again = rolled.orbit.downscale(checkpoint_folder)
+    wanted = fine.roll(longitude=3 * shift)  # values alone: coordinates are compared by turns
+    for name in fine.data_vars:
+        np.testing.assert_array_equal(again[name], wanted[name])
+    turn = again["longitude"].values - fine["longitude"].roll(longitude=3 * shift).values
+    np.testing.assert_allclose((turn + 180) % 360, 180, atol=1e-9)
+
+
+def test_other_conventions_come_back_as_they_came(coarse, fine, checkpoint_folder):
+    theirs = coarse.assign_coords(longitude=(coarse["longitude"] + 180) % 360 - 180)
+    theirs = theirs.sortby("longitude").sortby("latitude")
+    theirs = theirs.rename(latitude="lat", longitude="lon", eastward_wind="uas")
+    theirs = theirs.transpose("lon", "time", "lat")
+    again = theirs.orbit.downscale(checkpoint_folder)
+    assert again["eastward_wind"].dims == ("lon", "time", "lat")
+    assert (np.diff(again["lat"]) > 0).all()
+    assert (np.diff(again["lon"]) > 0).all()
+    # the first parent is centred at -180, so its western child lies beyond
+    assert again["lon_bnds"].values.min() == pytest.approx(theirs["lon"].values.min() - 180 / 11)
+    assert set(again["lat"].attrs) >= {"standard_name", "units", "bounds"}
+    assert again["lat"].attrs["bounds"] in again.coords
+    same = again.rename(lat="latitude", lon="longitude").sortby("latitude", ascending=False)
+    same = same.assign_coords(longitude=same["longitude"] % 360).sortby("longitude")
+    for name in fine.data_vars:
+        np.testing.assert_array_equal(same[name].transpose(*fine[name].dims), fine[name])
+
+
+def test_one_time_step_equals_its_place_in_the_series(coarse, fine, checkpoint_folder):
+    one = coarse.isel(time=[4]).orbit.downscale(checkpoint_folder)
+    xr.testing.assert_allclose(one, fine.isel(time=[4]), rtol=1e-4, atol=1e-4)
+    scalar = coarse.isel(time=4).orbit.downscale(checkpoint_folder)
+    assert scalar["eastward_wind"].dims == ("latitude", "longitude")
+    assert scalar["time"] == fine["time"][4]
+    np.testing.assert_allclose(scalar["eastward_wind"], fine["eastward_wind"][4], rtol=1e-4, atol=1e-4)
+
+
+def test_extra_coordinates_and_time_bounds_survive(coarse, checkpoint_folder):
+    starts = coarse["time"].values
+    stops = np.append(starts[1:], starts[-1] + np.timedelta64(31, "D"))
+    theirs = coarse.assign_coords(
+        season=("time", coarse["time"].dt.season.values), realization=3
+    ).assign(time_bnds=(("time", "bnds"), np.stack([starts, stops], axis=-1)))
+    theirs["time"].attrs["bounds"] = "time_bnds"
+    theirs.attrs["title"] = "mine"
+    again = theirs.orbit.downscale(checkpoint_folder)
+    assert again["realization"] == 3
+    np.testing.assert_array_equal(again["season"], theirs["season"])
+    np.testing.assert_array_equal(again["time_bnds"], theirs["time_bnds"])
+    assert again["time"].attrs["bounds"] == "time_bnds"
+    assert again.attrs["title"] == "mine"
+
+
+def test_calendars_are_kept(coarse, checkpoint_folder, fine):
+    theirs = coarse.convert_calendar("noleap", use_cftime=True)
+    again = theirs.orbit.downscale(checkpoint_folder)
+    assert again["time"].dt.calendar == "noleap"
+    np.testing.assert_array_equal(again["eastward_wind"], fine["eastward_wind"])
+
+
+def test_chosen_variables_alone(coarse, fine, checkpoint_folder):
+    one = coarse.orbit.downscale(checkpoint_folder, variables=["eastward_wind"])
+    assert list(one.data_vars) == ["eastward_wind"]
+    xr.testing.assert_identical(one["eastward_wind"], fine["eastward_wind"])
+    with pytest.raises(ValueError, match=r"got 'eastward_wnd'. Did you mean 'eastward_wind'"):
+        coarse.orbit.downscale(checkpoint_folder, variables=["eastward_wnd"])
+
+
+def test_a_region_is_no_globe(coarse, checkpoint_folder):
+    """A region inside the training region keeps its climatology; its longitude does not wrap."""
+    part = coarse.isel(latitude=slice(1, 6), longitude=slice(2, 9))
+    fine = part.orbit.downscale(checkpoint_folder)
+    assert Grid.of(fine).shape == (15, 21)
+    assert not Grid.of(fine).periodic
+    assert np.isfinite(fine["eastward_wind"]).all()
+
+
+def test_across_the_date_line(coarse, checkpoint_folder):
+    west = coarse.roll(longitude=5, roll_coords=True).isel(longitude=slice(1, 9))
+    smooth = west.assign_coords(longitude=np.unwrap(west["longitude"], period=360))
+    fine = smooth.orbit.downscale(checkpoint_folder)
+    assert (np.diff(fine["longitude"]) > 0).all()
+    jump = west.orbit.downscale(checkpoint_folder)
+    assert ((jump["longitude"] >= 0) & (jump["longitude"] < 360)).all()
+    np.testing.assert_array_equal(fine["eastward_wind"], jump["eastward_wind"])
+
+
+def test_outside_the_training_region_falls_back_and_says_so(coarse, checkpoint_folder):
+    half = (coarse["longitude"][1] - coarse["longitude"][0]) / 2
+    moved = coarse.assign_coords(longitude=coarse["longitude"] + half)
+    with pytest.warns(UserWarning, match="outside the training region.*plain interpolation"):
+        fine = moved.orbit.downscale(checkpoint_folder)
+    assert np.isfinite(fine["eastward_wind"]).all()
+
+
+def test_without_dates_falls_back_and_says_so(coarse, checkpoint_folder):
+    with pytest.warns(UserWarning, match="has no dates.*climatology"):
+        fine = coarse.isel(time=0, drop=True).orbit.downscale(checkpoint_folder)
+    assert fine["eastward_wind"].dims == ("latitude", "longitude")
+
+
+def test_bounds_of_the_variable_hold(coarse, checkpoint_folder):
+    dry = coarse.copy(deep=True)
+    dry["total_precipitation_24hr"][:] = 0.0
+    fine = dry.orbit.downscale(checkpoint_folder)
+    assert fine["total_precipitation_24hr"].min() >= 0
+
+
+def test_wrong_spacing_is_refused(coarse, checkpoint_folder):
+    other = coarse.interp(latitude=coarse["latitude"][::2].values)
+    with pytest.raises(ValueError, match=r"Wanted a grid spacing of 2859 km.*got 5719 km.*Coarsen"):
+        other.orbit.downscale(checkpoint_folder)
+
+
+def test_missing_values_are_counted(coarse, checkpoint_folder):
+    gap = coarse.copy(deep=True)
+    gap["eastward_wind"][0, 2, 3:5] = np.nan
+    with pytest.raises(ValueError, match="got NaN in 2 of 924 cells"):
+        gap.orbit.downscale(checkpoint_folder)

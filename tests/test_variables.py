@@ -1,0 +1,128 @@
+"""The vocabulary: every row makes sense, and every name or alias leads to one row."""
+
+import math
+
+import pytest
+
+from orbitds import variables
+from orbitds.variables import Variable, table, variable
+
+ROWS = list(table().values())
+
+
+@pytest.fixture
+def own_table(monkeypatch):
+    """Replace the vocabulary's file by rows of our own."""
+
+    def replace(rows):
+        table.cache_clear()
+        monkeypatch.setattr(variables, "read_yaml", lambda path: rows)
+
+    yield replace
+    table.cache_clear()
+
+
+def test_every_name_and_alias_leads_to_exactly_one_row():
+    owners = [(name, row.name) for row in ROWS for name in (row.name, *row.aliases)]
+    assert len({name for name, _ in owners}) == len(owners)
+    for name, owner in owners:
+        assert variable(name) is table()[owner]
+        assert variable(name).name == owner
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row_is_consistent(row):
+    low, high = row.plausible
+    assert low < high
+    assert 0 < row.range < math.inf
+    assert row.loss_weight > 0
+    assert row.long_name
+    if row.minimum is not None:
+        assert low <= row.minimum
+    if row.maximum is not None:
+        assert row.maximum <= high
+        assert row.minimum is None or row.minimum < row.maximum
+    if row.transform == "log1p":
+        assert row.minimum == 0, "log(1 + x) wants x >= 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [
+        ("eastward_wind", "knot"),
+        ("2m_temperature", "degC"),
+        ("2m_temperature_min", "degF"),
+        ("total_precipitation_24hr", "m"),
+        ("orography", "km"),
+        ("land_sea_mask", "percent"),
+    ],
+)
+def test_units_convert_from_what_people_use(name, units):
+    registry = pytest.importorskip("cf_xarray.units").units
+    assert registry.Quantity(1.0, units).to(variable(name).units).magnitude > 0
+
+
+def test_units_are_those_of_the_cf_table():
+    registry = pytest.importorskip("cf_xarray.units").units
+    canonical = {
+        "eastward_wind": "m s-1",
+        "northward_wind": "m s-1",
+        "air_temperature": "K",
+        "lwe_thickness_of_precipitation_amount": "m",
+        "surface_altitude": "m",
+        "land_area_fraction": "1",
+    }
+    checked = [row for row in ROWS if row.standard_name in canonical]
+    assert len(checked) >= 8
+    for row in checked:
+        units = registry.Quantity(1.0, row.units)
+        assert units.is_compatible_with(canonical[row.standard_name]), row.name
+
+
+def test_values_of_the_paper():
+    # ORBIT-2: precipitation is log1p(mm) without z-score; temperatures weigh ten times as much
+    rain, cold = variable("total_precipitation_24hr"), variable("2m_temperature_min")
+    assert (rain.transform, rain.units, rain.loss_weight, rain.kind) == ("log1p", "mm", 1, "flux")
+    assert (cold.transform, cold.units, cold.loss_weight) == ("zscore", "K", 10)
+    assert (variable("orography").kind, variable("lsm").kind) == ("static", "static")
+    assert variable("tas").standard_name == "air_temperature"
+
+
+def test_rows_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        variable("eastward_wind").units = "knot"
+
+
+def test_unknown_name_gets_the_nearest_one_and_a_remedy():
+    with pytest.raises(KeyError, match="got 'northwards_wind'") as error:
+        variable("northwards_wind")
+    text = str(error.value)
+    assert "Wanted a variable of data_catalog/variables.yaml" in text
+    assert "Did you mean 'northward_wind'?" in text
+    assert "add a row" in text
+    with pytest.raises(KeyError, match="Did you mean 'tasmax'"):
+        variable("tasmaxx")
+    with pytest.raises(KeyError, match=r"got 'zzz'\. Rename"):
+        variable("zzz")
+
+
+def test_a_row_says_its_name_once_and_nothing_unknown(own_table):
+    whole = {"long_name": "wind speed", "units": "m s-1", "plausible": [0, 120], "range": 30}
+    own_table({"wind_speed": whole | {"aliases": ["ws"]}})
+    assert variable("ws") == Variable(
+        name="wind_speed",
+        long_name="wind speed",
+        units="m s-1",
+        plausible=(0, 120),
+        range=30,
+        aliases=("ws",),
+    )
+    own_table({"wind_speed": whole | {"unit": "m s-1"}})
+    with pytest.raises(ValueError, match=r"unknown name 'unit'\. Did you mean 'units'"):
+        table()
+    own_table({"wind_speed": {"long_name": "wind speed"}})
+    with pytest.raises(ValueError, match=r"variables\.yaml: units: Field required"):
+        table()
+    own_table({"wind_speed": whole | {"transform": "sqrt"}})
+    with pytest.raises(ValueError, match="transform: .*'zscore' or 'log1p'.*got 'sqrt'"):
+        table()
