@@ -1,4 +1,7 @@
-"""Launch evaluation: python eval/run.py --prediction fine.nc --truth truth.nc --output scores"""
+"""Launch evaluation.
+
+python eval/run.py --prediction fine.nc --truth truth.nc --output scores
+"""
 
 import sys
 

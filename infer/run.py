@@ -1,4 +1,7 @@
-"""Launch inference: python infer/run.py coarse.nc --checkpoint C --output fine.nc"""
+"""Launch inference.
+
+python infer/run.py coarse.nc --checkpoint C --output fine.nc
+"""
 
 import sys
 

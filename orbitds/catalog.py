@@ -137,7 +137,7 @@ def open_dataset(name_or_path: str | Path) -> xr.Dataset:
         return open_file(path)
     raise FileNotFoundError(
         f"Wanted a NetCDF file, a Zarr store or one of {dataset_names()}, got "
-        f"{str(name_or_path)!r}, which does not exist."
+        f"{str(name_or_path)!r}, which does not exist. Check the path."
         + did_you_mean(str(name_or_path), dataset_names())
     )
 
@@ -182,7 +182,14 @@ def describe(name: str) -> dict:
     if name in dataset_names():
         return dataset_entry(name).model_dump(mode="json")
     if name in pair_names():
-        return pair_entry(name).model_dump(mode="json")
+        entry = pair_entry(name)
+        sources = (entry.fine, entry.coarse, entry.statics and entry.statics.dataset)
+        terms = {
+            source: dataset_entry(source).model_dump(include={"licence", "citation"})
+            for source in sources
+            if isinstance(source, str)
+        }
+        return entry.model_dump(mode="json") | {"terms": terms}
     known = [*dataset_names(), *pair_names()]
     raise FileNotFoundError(
         f"Wanted a name of the catalog, one of {known}, got {name!r}." + did_you_mean(name, known)

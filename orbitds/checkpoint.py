@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -34,7 +34,7 @@ SHIPPED = "data_catalog/checkpoints"
 class Description(Frozen):
     """What ``orbitds.json`` says."""
 
-    format: int = 1
+    format: Literal[1] = 1
     """Version of this layout."""
     model: ModelConfig
     """Architecture."""
@@ -118,9 +118,9 @@ def save_checkpoint(
     FileExistsError
         If the folder holds something already.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
-            f"Wanted an empty place for the checkpoint, got {folder}, which holds files. "
+            f"Wanted an empty place for the checkpoint, got {folder}, which exists. "
             "Choose another folder, or remove this one."
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     elif not path.is_dir():
         raise FileNotFoundError(
             f"Wanted a checkpoint folder or one of the shipped checkpoints {shipped}, got "
-            f"{str(name_or_path)!r}, which does not exist." + did_you_mean(str(path), shipped)
+            f"{str(name_or_path)!r}. Check the path." + did_you_mean(str(path), shipped)
         )
     missing = [name for name in (WEIGHTS, DESCRIPTION) if not (path / name).is_file()]
     if missing:
@@ -205,13 +205,20 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
     try:
         description = Description.model_validate_json((folder / DESCRIPTION).read_bytes())
     except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
         raise ValueError(
-            f"Wanted the description of a checkpoint in {folder / DESCRIPTION}, got {error}. "
-            "Export the run again."
+            f"Wanted the description of a checkpoint in {folder / DESCRIPTION}, got "
+            f"{told.strip()}. Export the run again."
         ) from error
+    if not {WEIGHTS} <= set(description.sha256) <= {WEIGHTS, CLIMATOLOGY}:
+        got = sorted(description.sha256)
+        raise ValueError(f"Wanted hashes of {WEIGHTS} and {CLIMATOLOGY}, got {got}. Export again.")
     for name, wanted in description.sha256.items():
-        if name not in (WEIGHTS, CLIMATOLOGY):
-            raise ValueError(f"Wanted {WEIGHTS} or {CLIMATOLOGY}, got {name!r} in {folder}.")
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"Wanted {folder / name}, which the description beside it names, got no such file. "
+                "Copy or export the checkpoint again."
+            )
         if (got := file_hash(folder / name)) != wanted:
             raise ValueError(
                 f"Wanted {folder / name} with sha256 {wanted}, got {got}: the file is damaged or "
@@ -233,6 +240,12 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
         ) from error
     region = None
     if CLIMATOLOGY in description.sha256:
-        tensors = load_file(folder / CLIMATOLOGY)
-        region = Region.of({name: tensor.numpy() for name, tensor in tensors.items()})
+        try:
+            tensors = load_file(folder / CLIMATOLOGY)
+            region = Region.of({name: tensor.numpy() for name, tensor in tensors.items()})
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(
+                f"Wanted climatology and static fields in {folder / CLIMATOLOGY}, got {error}. "
+                "Export the run again."
+            ) from error
     return Checkpoint(model.eval(), description, region, folder.name)

@@ -1,9 +1,10 @@
 """The commands train, infer, eval, catalog, export and demo: parse, then call the library."""
 
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NoReturn, get_args
 
 import yaml
 from cyclopts import App, CycloptsError, Parameter
@@ -16,32 +17,43 @@ from rich.panel import Panel
 from rich.table import Table
 
 from orbitds import catalog
-from orbitds.config import (
-    EvalConfig,
-    InferConfig,
-    InferOptions,
-    Stage,
-    TrainConfig,
-    read_config,
-)
+from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
 
 # What the library raises at the caller's mistakes; anything else is a bug and keeps its traceback.
 MISTAKES = (ValueError, OSError, KeyError, ImportError, FloatingPointError)
+# How netCDF4 and the codecs of Zarr say, in a RuntimeError, that the body of a file is damaged.
+DAMAGED = re.compile(r"NetCDF: |decompress", re.IGNORECASE)
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 
 
 def main() -> None:
     """Run the command line; the exit status is 0 only if all went well."""
     try:
-        app.meta()
+        app.meta(sys.argv[1:])
     except MISTAKES as error:
-        _complain(str(error.args[0]) if isinstance(error, KeyError) else str(error))
-        sys.exit(1)
+        _fail(_explain(error))
+    except RuntimeError as error:
+        if not DAMAGED.search(str(error)):
+            raise
+        _fail(f"Wanted data that are whole, got: {error}. Copy or make the damaged file again.")
 
 
-def _complain(message: str) -> None:
-    panel = Panel(escape(message), title="Error", title_align="left", border_style="red")
-    Console(stderr=True).print(panel)
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:  # the system's, not ours
+        return (
+            f"Wanted to use {error.filename}, got: {error.strerror}. "
+            "Check the path, its permissions and the free space."
+        )
+    return str(error.args[0]) if isinstance(error, KeyError) else str(error)
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True).print(_panel(message))
+    sys.exit(1)
+
+
+def _panel(message: str) -> Panel:
+    return Panel(escape(message), title="Error", title_align="left", border_style="red")
 
 
 def _format_error(error: CycloptsError) -> Panel:
@@ -57,7 +69,7 @@ def _format_error(error: CycloptsError) -> Panel:
                 told += f" (got {item.get('input')!r})"
             lines.append(f"{flag}: {told}" if item["loc"] else told)
         message = "\n".join(lines)
-    return Panel(escape(message), title="Error", title_align="left", border_style="red")
+    return _panel(message)
 
 
 app = App(

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import xarray as xr
@@ -38,17 +39,27 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
     ------
     FileExistsError
         If the folder holds an earlier demo and may not be replaced.
+    ImportError
+        If cartopy is not installed.
+    ValueError
+        If there are no steps.
     """
     started = time.monotonic()
-    _clear(output, overwrite=overwrite)
-    settings = read_config("demo", "train") | ({"steps": steps} if steps else {})
+    if find_spec("cartopy") is None:  # after the training it would be late to hear of it
+        raise ImportError(
+            "Wanted cartopy for the maps, got an installation without it. "
+            "Install it: pip install orbitds[maps]"
+        )
+    settings = read_config("demo", "train") | ({} if steps is None else {"steps": steps})
     config = parse(TrainConfig, settings, source="configs/train/demo.yaml")
     pair = open_pair(config.pair)
-    _say(f"{pair.coarse_grid} -> {pair.fine_grid}")
+    _clear(output, overwrite=overwrite)
+    _say(f"{pair.name}: {pair.coarse_grid} -> {pair.fine_grid}")
+    _say(f"training on {' to '.join(pair.split['train'])}, {config.steps} steps")
     loop.run(config, output / "run")
     export(output / "run", output / "checkpoint")
     _write_test_years(pair, output)
-
+    _say(f"downscaling {' to '.join(pair.split['test'])}, which it has not seen")
     checkpoint = str(output / "checkpoint")
     with xr.open_dataset(output / "coarse.nc") as coarse:
         fine = coarse.orbit.downscale(checkpoint).load()
@@ -66,6 +77,7 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
             output=output,
         )
     )
+    _say("drawing maps")
     _draw(output, pair.outputs)
     show(scored)
     _say(f"{time.monotonic() - started:.0f} s; see {output}/scores.md and {output}/maps")

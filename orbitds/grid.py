@@ -144,6 +144,9 @@ class Grid:
         inside = (rows >= 0).all() and (rows < self.shape[0]).all()
         if not (inside and (columns >= 0).all() and (columns < self.shape[1]).all()):
             return None
+        # the centres of every third cell are those of cells three times as large
+        if (np.diff(rows) != 1).any() or (np.diff(columns) % self.shape[1] != 1).any():
+            return None
         found = type(self)(self.latitude_deg[rows], self.longitude_deg[columns])
         return (rows, columns) if found.matches(other) else None
 
@@ -210,7 +213,8 @@ def _uniform(ds: xr.Dataset | xr.DataArray, axis: str, sign: int) -> np.ndarray:
     steps = np.diff(values) * sign
     # float32 coordinates near 360 are good to 3e-5 degree, whatever the spacing
     slack = TOLERANCE_CELLS * abs(steps.mean()) + 1e-4
-    if (steps <= 0).any() or np.abs(steps - steps.mean()).max() > slack:
+    # asked this way round, NaN is refused too
+    if not ((steps > 0).all() and np.abs(steps - steps.mean()).max() <= slack):
         raise ValueError(
             f"Wanted a uniform {axis} axis, got steps between {steps.min():.6g} and "
             f"{steps.max():.6g} degrees. Regrid the data to a regular latitude-longitude grid."

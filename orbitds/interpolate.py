@@ -72,6 +72,8 @@ def delta_change(
         variables that are shifted by their difference.
     """
     shifted = interpolated + (fine_climatology - interpolated_climatology)
-    ratio = (fine_climatology + RATIO_OFFSET) / (interpolated_climatology + RATIO_OFFSET)
-    scaled = interpolated * ratio.clamp(max=RATIO_CAP)
+    # the bicubic kernel undershoots: a negative amount below the ratio would turn its sign
+    smooth = interpolated_climatology.clamp(min=0)
+    ratio = (fine_climatology + RATIO_OFFSET) / (smooth + RATIO_OFFSET)
+    scaled = interpolated.clamp(min=0) * ratio.clamp(max=RATIO_CAP)
     return torch.where(is_ratio[:, None, None] > 0, scaled, shifted)

@@ -39,20 +39,25 @@ class Normalizer:
         # float64: a temperature of 280 K in float32 would lose digits twice on the way and back
         self.mean = torch.tensor([row.mean for row in rows], dtype=torch.float64)[:, None, None]
         self.std = torch.tensor([row.std for row in rows], dtype=torch.float64)[:, None, None]
+        self.any_log = any(is_log)
         self.is_log = torch.tensor(is_log)[:, None, None]
 
     def __call__(self, physical: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
         """Return normalised values in the dtype of the input."""
         mean, std, is_log = self._beside(physical)
         standard = (physical - mean) / std
-        logarithm = torch.log1p(physical.double().clamp(min=0))
-        return torch.where(is_log, logarithm, standard).to(physical.dtype)
+        if self.any_log:
+            logarithm = torch.log1p(physical.double().clamp(min=0))
+            standard = torch.where(is_log, logarithm, standard)
+        return standard.to(physical.dtype)
 
     def inverse(self, normalized: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
         """Return physical values in the dtype of the input."""
         mean, std, is_log = self._beside(normalized)
         standard = normalized * std + mean
-        return torch.where(is_log, torch.expm1(normalized.double()), standard).to(normalized.dtype)
+        if self.any_log:
+            standard = torch.where(is_log, torch.expm1(normalized.double()), standard)
+        return standard.to(normalized.dtype)
 
     def _beside(self, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         device = field.device

@@ -6,13 +6,14 @@ What has session scope is shared by all tests: copy it before you change it.
 import pytest
 import torch
 
-from orbitds.checkpoint import Region, save_checkpoint
+from orbitds.checkpoint import save_checkpoint
 from orbitds.config import ModelConfig
 from orbitds.data.climatology import Climatology
 from orbitds.data.pair import stack
 from orbitds.data.stats import statistics as statistics_of
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
+from orbitds.region import Region
 
 # As small as it gets; an odd number of coarse cells makes patches that reach over the border.
 TINY = ModelConfig(
@@ -45,17 +46,17 @@ def checkpoint_folder(pair, statistics, tmp_path_factory):
     Nothing starts at zero, so that every part of the model shows in its output.
     """
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    model = Reslim(
-        TINY,
-        inputs=pair.inputs,
-        outputs=pair.outputs,
-        statics=pair.static_names,
-        factor=pair.factor,
-    )
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(7)
+        model = Reslim(
+            TINY,
+            inputs=pair.inputs,
+            outputs=pair.outputs,
+            statics=pair.static_names,
+            factor=pair.factor,
+        )
         for weight in model.parameters():
-            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+            weight.add_(0.1 * torch.randn_like(weight))
     fine, coarse = Climatology.of(pair.part("train")).means()
     save_checkpoint(
         folder,
@@ -70,5 +71,5 @@ def checkpoint_folder(pair, statistics, tmp_path_factory):
 
 @pytest.fixture
 def coarse(pair):
-    """The coarse test year as a user would have it: plain names, units, north on top."""
+    """The coarse test year as a user would have it, with units; yours to change."""
     return pair.part("test").coarse.copy(deep=True)

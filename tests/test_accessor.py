@@ -87,7 +87,9 @@ def test_one_time_step_equals_its_place_in_the_series(coarse, fine, checkpoint_f
     scalar = coarse.isel(time=4).orbit.downscale(checkpoint_folder)
     assert scalar["eastward_wind"].dims == ("latitude", "longitude")
     assert scalar["time"] == fine["time"][4]
-    np.testing.assert_allclose(scalar["eastward_wind"], fine["eastward_wind"][4], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        scalar["eastward_wind"], fine["eastward_wind"][4], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_extra_coordinates_and_time_bounds_survive(coarse, checkpoint_folder):

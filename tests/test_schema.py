@@ -52,7 +52,7 @@ def test_a_group_is_immutable_and_can_be_a_key():
         cut.rows = 2
     with pytest.raises(ValidationError, match="frozen"):
         cut.halo.halo_cells = 2
-    assert len({cut, Cut(), Cut(rows=2)}) == 2
+    assert hash(cut) == hash(Cut()) != hash(Cut(rows=2))
 
 
 def test_docstrings_are_the_help_text():
@@ -88,5 +88,7 @@ def test_error_says_where_what_and_the_nearest_name(settings, message):
 
 
 def test_every_mistake_is_told_at_once():
-    with pytest.raises(ValueError, match=r"rows: .*; unknown name 'metod'\. Did you mean 'method'"):
-        parse(Cut, {"rows": "many", "metod": "nearest"}, source="run.yaml")
+    with pytest.raises(
+        ValueError, match=r"rows: .*; unknown name 'methods'\. Did you mean 'method'"
+    ):
+        parse(Cut, {"rows": "many", "methods": "nearest"}, source="run.yaml")

@@ -72,11 +72,12 @@ def test_units_are_those_of_the_cf_table():
         "surface_altitude": "m",
         "land_area_fraction": "1",
     }
-    checked = [row for row in ROWS if row.standard_name in canonical]
-    assert len(checked) >= 8
-    for row in checked:
-        units = registry.Quantity(1.0, row.units)
-        assert units.is_compatible_with(canonical[row.standard_name]), row.name
+    checked = 0
+    for row in ROWS:
+        if expected := canonical.get(row.standard_name or ""):
+            assert registry.Quantity(1.0, row.units).is_compatible_with(expected), row.name
+            checked += 1
+    assert checked >= 8
 
 
 def test_values_of_the_paper():

@@ -1,4 +1,7 @@
-"""Launch training: python train/run.py --config demo --output runs/demo"""
+"""Launch training.
+
+python train/run.py --config demo --output runs/demo
+"""
 
 import sys
 

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from orbitds.data.blocks import time_blocks
 from orbitds.data.pair import Pair, stack
 
 MONTHS = 12
@@ -44,20 +45,22 @@ class Climatology:
         fine_sum = np.zeros((*shape, height * factor, width * factor))
         area = pair.fine_grid.area
         known = _with_all(pair.coarse, outputs)
-        when = pair.fine["time"].dt
-        places = np.searchsorted(years, when.year.values), when.month.values - 1
-        for step, place in enumerate(zip(*places, strict=True)):
-            fine = stack(pair.fine.isel(time=step), outputs, np.float64).values
-            coarse = stack(known.isel(time=step), outputs, np.float64).values
-            fine, coarse = _without_gaps(fine, coarse, area)
-            if np.isnan(coarse).any():
-                raise ValueError(
-                    f"Wanted some values of {', '.join(outputs)} at every time, got NaN alone at "
-                    f"{pair.fine['time'].values[step]}. Leave that time out."
-                )
-            count[place] += 1
-            fine_sum[place] += fine
-            coarse_sum[place] += coarse
+        for block in time_blocks(pair.fine, known):
+            fields = (stack(ds, outputs, np.float64).transpose("time", ...).values for ds in block)
+            times = block[0]["time"]
+            rows = np.searchsorted(years, times.dt.year.values)
+            for row, month, time, fine, coarse in zip(
+                rows, times.dt.month.values, times.values, *fields, strict=True
+            ):
+                fine, coarse = _without_gaps(fine, coarse, area)
+                if np.isnan(coarse).any():
+                    raise ValueError(
+                        f"Wanted some values of {', '.join(outputs)} at every time, got NaN alone "
+                        f"at {time}. Leave that time out."
+                    )
+                count[row, month - 1] += 1
+                fine_sum[row, month - 1] += fine
+                coarse_sum[row, month - 1] += coarse
         return cls(fine_sum, coarse_sum, count, years)
 
     @cached_property
@@ -80,23 +83,27 @@ class Climatology:
         A training sample must not find its own target in its climatology. Where no other year has
         the month, the other months of the other years stand in.
         """
-        keep = self.years != year if year is not None else np.ones(self.years.size, dtype=bool)
-        column = slice(month - 1, month)
-        if self.count[keep, column].sum() == 0:
-            column = slice(0, MONTHS)
-        if self.count[keep, column].sum() == 0:
+        own = np.flatnonzero(self.years == year)
+        count = self._totals[2] - self.count[own].sum(axis=0)
+        months = [month - 1] if count[month - 1] else np.flatnonzero(count)
+        if len(months) == 0:
             raise ValueError(
                 "Wanted at least two years of training data for a climatology that leaves the "
                 f"sample's own year out, got {self.years.tolist()}. Give a longer training period, "
                 "or choose model.base: bicubic."
             )
-        return self._mean(self.fine_sum, keep, column), self._mean(self.coarse_sum, keep, column)
-
-    def _mean(self, total: np.ndarray, keep: np.ndarray, column: slice) -> np.ndarray:
         # mean over months of monthly means, so that a month with more steps does not weigh more
-        counts = self.count[keep, column].sum(axis=0)
-        monthly = total[keep, column].sum(axis=0)[counts > 0]
-        return (monthly / counts[counts > 0][:, None, None, None]).mean(axis=0)
+        steps = count[months][:, None, None, None]
+        fine, coarse = (
+            ((total[months] - field[own][:, months].sum(axis=0)) / steps).mean(axis=0)
+            for total, field in zip(self._totals, (self.fine_sum, self.coarse_sum), strict=False)
+        )
+        return fine, coarse
+
+    @cached_property
+    def _totals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sums and counts over all years, so that leaving one out is a subtraction."""
+        return self.fine_sum.sum(axis=0), self.coarse_sum.sum(axis=0), self.count.sum(axis=0)
 
 
 def _with_all(coarse: xr.Dataset, outputs: tuple[str, ...]) -> xr.Dataset:

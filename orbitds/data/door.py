@@ -10,7 +10,7 @@ import xarray as xr
 from orbitds.data.layout import Layout, column_order, rising, row_order
 from orbitds.grid import Grid
 from orbitds.resources import did_you_mean
-from orbitds.variables import Variable, variable
+from orbitds.variables import Variable, table, variable
 
 # Used where no CF attribute tells the axis.
 _NAMES = {
@@ -150,10 +150,11 @@ def _find_variable(ds: xr.Dataset, name: str) -> str:
             f"Wanted one variable for {name}, got {matches}. Drop or rename the others."
         )
     if not matches:
-        hint = did_you_mean(name, known)
-        if not hint:
-            near = next((h for a in row.aliases if (h := did_you_mean(a, known))), "")
-            hint = near
+        # what has the name of another variable is that variable
+        taken = {alias for other in table().values() for alias in (other.name, *other.aliases)}
+        free = [key for key in known if key not in taken]
+        hints = (did_you_mean(own, free) for own in (name, *row.aliases))
+        hint = next(filter(None, hints), "")
         raise ValueError(
             f"Wanted the variable {name!r} ({row.long_name}; also known as "
             f"{', '.join(row.aliases)}), got a dataset with {known}.{hint} "

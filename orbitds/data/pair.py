@@ -13,6 +13,9 @@ from orbitds.catalog import CoarsenEntry, dataset_entry, open_dataset, pair_entr
 from orbitds.data.door import enter
 from orbitds.grid import Grid, block_mean
 
+# Datasets up to this size are held in memory.
+IN_MEMORY_BYTES = 2 * 2**30
+
 Period = tuple[str, str]
 Part = Literal["train", "validate", "test"]
 
@@ -94,6 +97,12 @@ class Pair:
             )
         return replace(self, coarse=coarse, fine=fine)
 
+    def held(self) -> "Pair":
+        """Return the pair with those of its datasets in memory that fit there."""
+        return replace(
+            self, coarse=_held(self.coarse), fine=_held(self.fine), statics=_held(self.statics)
+        )
+
 
 def open_pair(name_or_path: str | Path) -> Pair:
     """Open a pair lazily, by its catalog name or the path of a YAML file.
@@ -144,3 +153,8 @@ def stack(ds: xr.Dataset, names: Sequence[str], dtype: type = np.float32) -> xr.
     """Return variables as one array, the variable axis before latitude; lazy if the data are."""
     stacked = ds[list(names)].to_dataarray("variable").astype(dtype)
     return stacked.transpose(..., "variable", "latitude", "longitude")
+
+
+def _held(ds: xr.Dataset) -> xr.Dataset:
+    """Return a dataset in memory if it fits there: reading it step by step would cost more."""
+    return ds.load() if ds.nbytes <= IN_MEMORY_BYTES else ds

@@ -1,9 +1,10 @@
 """One training sample: a tile at a time, ready for the model."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -14,9 +15,6 @@ from orbitds.data.pair import Pair, stack
 from orbitds.normalize import Normalizer, Statistics
 from orbitds.tiles import Tile, TileGrid
 from orbitds.variables import variable
-
-# Fields up to this size are held in memory: reading them step by step from files costs more.
-IN_MEMORY_BYTES = 2 * 2**30
 
 
 class Sample(NamedTuple):
@@ -72,8 +70,8 @@ class Samples(Dataset):
         self.normalize_inputs = Normalizer(pair.inputs, statistics)
         self.normalize_outputs = Normalizer(pair.outputs, statistics)
         statics = pair.static_names
-        self._coarse = _held(stack(pair.coarse, pair.inputs))
-        self._fine = _held(stack(pair.fine, pair.outputs))
+        self._coarse = _array(stack(pair.coarse, pair.inputs))
+        self._fine = _array(stack(pair.fine, pair.outputs))
         self._years = pair.fine["time"].dt.year.values
         self._months = pair.fine["time"].dt.month.values
         self._statics = torch.zeros(0, *pair.fine_grid.shape)
@@ -132,13 +130,12 @@ class Samples(Dataset):
         )
         return self.tiles.cut(fine, tile, self.pair.factor), self.tiles.cut(coarse, tile)
 
-    def _window(self, field, tile: Tile, factor: int) -> Tensor:  # noqa: ANN001  numpy or dask
+    def _window(self, field: Any, tile: Tile, factor: int) -> Tensor:  # noqa: ANN401  as _array
         rows, columns = self.tiles.index(tile, factor)
         window = field[:, rows, :][:, :, columns.numpy()]
         return torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
 
 
-def _held(stacked):  # noqa: ANN001, ANN202  xarray.DataArray in, numpy or dask array out
-    """Return the array behind a stack [T, V, H, W], read now if it fits in memory."""
-    stacked = stacked.transpose("time", ...)
-    return stacked.values if stacked.nbytes <= IN_MEMORY_BYTES else stacked.data
+def _array(stacked: xr.DataArray) -> Any:  # noqa: ANN401  numpy or dask, which index alike
+    """Return the array behind a stack, [T, V, H, W]; still lazy where the data are."""
+    return stacked.transpose("time", ...).data

@@ -1,10 +1,11 @@
 """Mean and standard deviation of the training period, in one pass over the data."""
 
-import numpy as np
-import xarray as xr
+from dataclasses import dataclass
 
+import numpy as np
+
+from orbitds.data.blocks import time_blocks
 from orbitds.data.pair import Pair
-from orbitds.grid import Grid
 from orbitds.normalize import Statistics
 from orbitds.variables import variable
 
@@ -16,43 +17,54 @@ def statistics(pair: Pair) -> dict[str, Statistics]:
     value and its fine children are normalised alike. Give the training part: nothing else may
     enter the statistics.
     """
-    sources = {**dict(pair.coarse.data_vars), **dict(pair.fine.data_vars)}
-    grids = dict.fromkeys(pair.inputs, pair.coarse_grid)
-    grids |= dict.fromkeys(pair.outputs, pair.fine_grid)
-    for name, field in pair.statics.data_vars.items():
-        sources[name], grids[str(name)] = field, pair.fine_grid
-    return {
-        str(name): _moments(str(name), field, grids[str(name)]) for name, field in sources.items()
-    }
+    rows: dict[str, Statistics] = {}
+    for ds, grid in (
+        (pair.statics, pair.fine_grid),
+        (pair.coarse, pair.coarse_grid),
+        (pair.fine, pair.fine_grid),
+    ):
+        sums = {str(name): _Moments() for name in ds.data_vars}
+        for (block,) in time_blocks(ds) if "time" in ds.dims else [(ds,)]:
+            for name, moments in sums.items():
+                moments.add(block[name].values, grid.area)
+        rows |= {name: moments.statistics(name) for name, moments in sums.items()}
+    return rows
 
 
-def _moments(name: str, field: xr.DataArray, grid: Grid) -> Statistics:
-    if variable(name).transform == "log1p":
-        return Statistics(mean=0.0, std=1.0)
-    weight = total = squares = 0.0
-    steps = field.transpose("time", ...) if "time" in field.dims else [field]
+@dataclass
+class _Moments:
+    """Weighted sums about one of the values.
+
+    The squares of 280 K would swallow the variance; and a field that is the same everywhere has
+    exactly none.
+    """
+
     guess: float | None = None
-    for step in steps:
-        values = np.asarray(step.values, dtype=np.float64)
-        present = values[~np.isnan(values)]
-        if not present.size:
-            continue
-        if guess is None:
-            # about one of the values: the squares of 280 K would swallow the variance, and a field
-            # that is the same everywhere has exactly none
-            guess = float(present[0])
-        values -= guess
-        area = np.where(np.isnan(values), 0.0, grid.area)
-        values = np.nan_to_num(values)
-        weight += area.sum()
-        total += (area * values).sum()
-        squares += (area * values**2).sum()
-    if guess is None:
-        raise ValueError(
-            f"Wanted {name} with at least one value in the training period, got NaN alone. "
-            "Check the fill value, or choose another period."
-        )
-    mean = total / weight
-    std = float(np.sqrt(max(squares / weight - mean**2, 0.0)))
-    # a field that is the same everywhere (all land, say) becomes zero, whatever it is divided by
-    return Statistics(mean=float(mean + guess), std=std or 1.0)
+    weight: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: np.ndarray, area: np.ndarray) -> None:
+        present = ~np.isnan(values)
+        if not present.any():
+            return
+        if self.guess is None:
+            self.guess = float(values[present][0])
+        weights = np.broadcast_to(area, values.shape)[present]
+        departures = values[present].astype(np.float64) - self.guess
+        self.weight += weights.sum()
+        self.total += (weights * departures).sum()
+        self.squares += (weights * departures**2).sum()
+
+    def statistics(self, name: str) -> Statistics:
+        if self.guess is None:
+            raise ValueError(
+                f"Wanted {name} with at least one value in the training period, got NaN alone. "
+                "Check the fill value, or choose another period."
+            )
+        if variable(name).transform == "log1p":
+            return Statistics(mean=0.0, std=1.0)
+        mean = self.total / self.weight
+        std = float(np.sqrt(max(self.squares / self.weight - mean**2, 0.0)))
+        # a field that is the same everywhere (all land, say) becomes zero, whatever divides it
+        return Statistics(mean=float(mean + self.guess), std=std or 1.0)

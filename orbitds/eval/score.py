@@ -10,7 +10,8 @@ from torch import Tensor
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
-from orbitds.data.door import enter
+from orbitds.data.blocks import block_slices, time_blocks
+from orbitds.data.door import check_values, enter
 from orbitds.data.layout import rising
 from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
 from orbitds.eval.report import Row, Table, write_report
@@ -20,8 +21,6 @@ from orbitds.progress import progress
 from orbitds.variables import table, variable
 
 MODEL = "Reslim"
-# Times read at once: a block of a 0.25 degree global field stays near 1 GiB.
-BLOCK_CELLS = 2**24
 
 
 def run(config: EvalConfig) -> Table:
@@ -38,6 +37,11 @@ def run(config: EvalConfig) -> Table:
         raise FileExistsError(
             f"Wanted a folder without scores, got {existing[0]}, which exists. "
             "Choose another folder, or replace them with --overwrite."
+        )
+    if config.output.exists() and not config.output.is_dir():
+        raise NotADirectoryError(
+            f"Wanted a folder for the scores, got {config.output}, which is a file. "
+            "Choose another name."
         )
     with (
         open_dataset(config.prediction) as prediction,
@@ -92,6 +96,7 @@ def score(
     for block in _blocks(sides):
         for name in names:
             target = _tensor(block["truth"], name)
+            check_values(name, target.numpy(), missing="mask")
             fields = {MODEL: _tensor(block[MODEL], name)}
             if "coarse" in block and name in block["coarse"]:
                 fields |= _simple(block["coarse"], name, grid, checkpoint)
@@ -111,6 +116,12 @@ def _simple(
 ) -> dict[str, Tensor]:
     coarse_grid = Grid.of(coarse)
     factor = coarse_grid.factor_to(grid)
+    if factor == 1:
+        raise ValueError(
+            f"Wanted coarse data coarser than the truth, got both on {grid}. "
+            "Give the data that the prediction was made from, or leave `coarse` out."
+        )
+    check_values(name, coarse[name].values)
     climatology = None
     if checkpoint is not None and checkpoint.region is not None and name in checkpoint.outputs:
         region = checkpoint.region.cut(grid, factor)
@@ -181,14 +192,9 @@ def _at_common_times(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
 
 def _blocks(sides: dict[str, xr.Dataset]) -> Iterator[dict[str, xr.Dataset]]:
     """Yield blocks of time, read into memory."""
-    truth = sides["truth"]
-    cells = truth.sizes["latitude"] * truth.sizes["longitude"]
-    steps = max(1, BLOCK_CELLS // cells)
-    starts = range(0, truth.sizes["time"], steps)
-    with progress("score", len(starts)) as report:
-        for done, start in enumerate(starts, start=1):
-            block = slice(start, start + steps)
-            yield {side: ds.isel(time=block).load() for side, ds in sides.items()}
+    with progress("score", len(block_slices(*sides.values()))) as report:
+        for done, block in enumerate(time_blocks(*sides.values()), start=1):
+            yield dict(zip(sides, block, strict=True))
             report(done, "")
 
 

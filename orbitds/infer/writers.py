@@ -30,7 +30,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(
-            f"Wanted an output that ends in .nc or .zarr (which chooses the format), got {path}."
+            f"Wanted an output that ends in .nc or .zarr (which chooses the format), got {path}. "
+            "Change the ending."
         )
     if path.exists() and not overwrite:
         raise FileExistsError(
@@ -38,6 +39,11 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             "with --overwrite."
         )
     folder = path.absolute().parent
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"Wanted an existing folder for {path.name}, got {folder}, which is a file. "
+            "Choose another folder."
+        )
     if not folder.is_dir():
         raise FileNotFoundError(
             f"Wanted an existing folder for {path.name}, got {folder}, which does not exist. "

@@ -6,6 +6,7 @@ P^2 + 1 numbers per variable instead of D, exactly.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from einops import einsum, rearrange
@@ -67,7 +68,8 @@ class VariableAggregation(nn.Module):
             Names of the V fields.
         """
         index = self._index(variables, fields.shape[1]).to(fields.device)
-        key, key_bias, value, value_bias = self._fold(index)
+        with _full_precision(fields.device.type):  # small products
+            key, key_bias, value, value_bias = self._fold(index)
         pixels = rearrange(fields, "b v (h p) (w q) -> b (h w) v (p q)", p=self.patch, q=self.patch)
         scores = einsum(pixels, key.to(pixels), "b n v k, h v k -> b n h v") + key_bias
         if self.training and self.drop_variables > 0:
@@ -113,3 +115,10 @@ class VariableAggregation(nn.Module):
         luck = torch.rand(scores.shape[0], scores.shape[-1], device=scores.device)
         threshold = luck.amax(dim=-1, keepdim=True).clamp(max=self.drop_variables)
         return (luck < threshold)[:, None, None, :]
+
+
+def _full_precision(device: str) -> AbstractContextManager:
+    """Return a context without autocast, also where there is none to switch off (meta)."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

@@ -23,7 +23,8 @@ class Base(nn.Module):
     Notes
     -----
     Interpolation commutes with the affine z-score, so other variables stay normalised. An output
-    that is no input starts from a learned constant, or, for delta change, from its climatology.
+    that is no input starts from zero, to which the decoder's bias adds a learned constant, or, for
+    delta change, from its climatology.
     """
 
     is_log: Tensor
@@ -41,7 +42,6 @@ class Base(nn.Module):
         self.factor = factor
         self.is_delta = method == "delta"
         self.interpolation: Method = "bicubic" if method == "delta" else method
-        self.constant = nn.Parameter(torch.zeros(len(self.outputs)))
         self.register_buffer(
             "is_log", torch.tensor(log_outputs, dtype=torch.float32), persistent=False
         )
@@ -81,16 +81,14 @@ class Base(nn.Module):
             elif climatology is not None and self.is_delta:
                 fields.append(climatology[1][:, index])
             else:
-                fields.append(self.constant[index].expand_as(coarse[:, 0]))
+                fields.append(torch.zeros_like(coarse[:, 0]))
         chosen = torch.stack(fields, dim=1)
         return chosen.to(torch.promote_types(chosen.dtype, torch.float32))
 
     def _refine(self, normalized: Tensor, *, periodic: bool) -> Tensor:
         """Interpolate, and leave the result in the unit in which that was done."""
         field = self._linear(normalized)
-        fine = interpolate(field, self.factor, self.interpolation, periodic=periodic)
-        # the bicubic kernel undershoots: a negative amount would spoil the ratio of climatologies
-        return torch.where(self.is_log[:, None, None] > 0, fine.clamp(min=0), fine)
+        return interpolate(field, self.factor, self.interpolation, periodic=periodic)
 
     def _linear(self, normalized: Tensor) -> Tensor:
         """Undo the one transform that interpolation does not commute with."""

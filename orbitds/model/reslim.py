@@ -91,7 +91,7 @@ class Reslim(nn.Module):
             log_outputs=[variable(name).transform == "log1p" for name in self.outputs],
         )
         if config.correction_width:
-            channels = 3 * count + len(self.statics)
+            channels = (3 if self.base.is_delta else 2) * count + len(self.statics)
             depth = config.correction_depth
             self.correct = Correction(channels, count, width=config.correction_width, depth=depth)
 
@@ -167,7 +167,8 @@ class Reslim(nn.Module):
         if self.config.correction_width:
             mean = torch.zeros_like(base[:, :1]).expand(-1, len(self.statics), -1, -1)
             terrain = mean if statics is None else statics
-            known = torch.cat([decoded.to(base), base, detail, terrain], dim=1)
+            details = [detail] if self.base.is_delta else []
+            known = torch.cat([decoded.to(base), base, *details, terrain], dim=1)
             fine = fine + self.correct(known, periodic=periodic)
         return fine, base
 

@@ -11,7 +11,7 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, **values: float | str) -> None:
+    def write(self, **values: int | float | str) -> None:
         """Append a line; what is not finite becomes null, since JSON has no other word for it."""
         finite = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value

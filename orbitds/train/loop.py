@@ -1,5 +1,6 @@
 """The training loop, to be read from the top down."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -47,7 +48,12 @@ def run(config: TrainConfig, output: Path) -> Path:
     pair = open_pair(config.pair)
     output.mkdir(parents=True, exist_ok=True)
     (output / RESOLVED).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return fit(config, pair, output)
+    try:
+        return fit(config, pair, output)
+    except (ValueError, OSError, RuntimeError):
+        if not (output / BEST).exists():  # data or settings that do not fit make no run
+            shutil.rmtree(output)
+        raise
 
 
 def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:

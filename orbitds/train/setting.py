@@ -1,5 +1,6 @@
 """What a run draws from: the samples, statistics and climatology of a pair."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +55,17 @@ class Setting:
 
 def prepare(config: TrainConfig, pair: Pair) -> Setting:
     """Compute statistics and climatology of the training years, and lay out the samples."""
+    pair = pair.held()
     train = pair.part("train")
     rows = statistics(train)
     climatology = Climatology.of(train) if config.model.base == "delta" else None
+    if climatology is not None and climatology.missing_months:
+        warnings.warn(
+            f"The training years of {pair.name} lack the calendar months "
+            f"{climatology.missing_months}: the mean of the other months stands in for their "
+            "climatology.",
+            stacklevel=2,
+        )
     tiles = TileGrid(
         *pair.coarse_grid.shape,
         rows=config.tiles.rows,

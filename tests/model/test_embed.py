@@ -1,6 +1,7 @@
 """Where and how fine: smooth on the sphere, and different wherever places or spacings differ."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +9,13 @@ import torch
 from orbitds.model.embed import PositionEmbedding, ResolutionEmbedding, sphere_waves
 
 B, D, OCTAVES = 2, 10, 5
-LATITUDE = torch.tensor([[80.0, 35.5, 1.0, -20.0, -71.0], [60.0, 30.0, 10.0, -10.0, -30.0]])
+# in degrees that single precision would round
+LATITUDE = torch.tensor(
+    [[80.0, 35.5, 1.1, -20.3, -71.0], [60.0, 30.0, 10.0, -10.0, -30.0]], dtype=torch.float64
+)
 LONGITUDE = torch.tensor(
-    [[-170.0, -100.0, -30.0, 0.0, 45.0, 100.0, 179.0], [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]]
+    [[-170.0, -100.7, -30.0, 0.0, 45.1, 100.3, 179.9], [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]],
+    dtype=torch.float64,
 )
 
 
@@ -20,7 +25,7 @@ def waves_at(latitude_deg, longitude_deg):
     return sphere_waves(place[0].double(), place[1].double(), OCTAVES)[0, 0]
 
 
-def randomise(module):
+def randomise(module) -> Any:
     generator = torch.Generator().manual_seed(20)
     with torch.no_grad():
         for weight in module.parameters():

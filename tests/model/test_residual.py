@@ -1,5 +1,7 @@
 """The residual path: interpolation in the right unit, delta change, and a silent start."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -72,10 +74,11 @@ def test_base_interpolates_normalized_fields_and_amounts_in_mm(method, kernel, f
     assert torch.equal(detail, torch.zeros_like(base))
 
 
-@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
-def test_a_ramp_of_rain_stays_a_ramp_in_mm(method):
+def test_a_ramp_of_rain_stays_a_ramp_in_mm():
     ramp_mm = (10 * torch.arange(W).double() + 3).expand(B, H, W)
-    base, _ = base_of(method, 4)(coarse_of(normal(B, H, W), ramp_mm), INPUTS, None, periodic=False)
+    base, _ = base_of("bilinear", 4)(
+        coarse_of(normal(B, H, W), ramp_mm), INPUTS, None, periodic=False
+    )
     centres = (torch.arange(4 * W).double() + 0.5) / 4 - 0.5
     inside = slice(6, -6)  # whole kernels only
     expected = (10 * centres + 3)[inside].expand(B, 4 * H, -1)
@@ -171,17 +174,10 @@ def test_a_climatology_that_undershoots_does_not_blow_up_the_ratio():
 
 
 @pytest.mark.parametrize("method", ["bilinear", "bicubic", "delta"])
-def test_an_output_that_is_no_input_starts_from_a_learned_constant(method):
-    module = base_of(method)
-    coarse = normal(B, 1, H, W)
-    base, _ = module(coarse, ("eastward_wind",), None, periodic=True)
+def test_an_output_that_is_no_input_starts_from_zero(method):
+    """The decoder's bias adds the constant that is learned."""
+    base, _ = base_of(method)(normal(B, 1, H, W), ("eastward_wind",), None, periodic=True)
     assert torch.equal(base, torch.zeros_like(base))
-    (gradient,) = torch.autograd.grad(base.sum(), module.constant)
-    close(gradient, torch.full((2,), float(B * 9 * H * W)).double())
-    with torch.no_grad():
-        module.constant.copy_(torch.tensor([-1.5, 0.7]))
-    base, _ = module(coarse, ("eastward_wind",), None, periodic=True)
-    close(base, torch.tensor([-1.5, 0.7]).double()[:, None, None].expand_as(base), 1e-7)
 
 
 def test_delta_of_an_output_that_is_no_input_is_its_climatology():
@@ -213,7 +209,7 @@ def test_base_works_in_single_precision_at_least(given_dtype, dtype):
         assert (base.dtype, detail.dtype) == (dtype, dtype)
 
 
-def correction_of(channels=3, outputs=2, *, depth=2):
+def correction_of(channels=3, outputs=2, *, depth=2) -> Any:
     correction = Correction(channels, outputs, width=4, depth=depth).double()
     generator = torch.Generator().manual_seed(33)
     with torch.no_grad():

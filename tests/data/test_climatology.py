@@ -1,0 +1,169 @@
+"""Monthly means against plain numpy, and what they must not contain."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from orbitds.data.climatology import Climatology
+from orbitds.data.pair import stack
+
+RAIN, WIND = "total_precipitation_24hr", "eastward_wind"
+
+
+def fields_of(pair):
+    """Fine and coarse fields of the outputs, [T, U, ...], float64."""
+    return tuple(
+        stack(ds, pair.outputs, np.float64).values for ds in (pair.fine, pair.coarse[[WIND, RAIN]])
+    )
+
+
+def months_and_years(pair):
+    time = pair.fine["time"].dt
+    return time.month.values, time.year.values
+
+
+def at_times(pair, keep):
+    return replace(pair, fine=pair.fine.isel(time=keep), coarse=pair.coarse.isel(time=keep))
+
+
+@pytest.fixture(scope="module")
+def climatology(pair):
+    return Climatology.of(pair)
+
+
+def test_means_are_those_of_each_month(pair, climatology):
+    month, _ = months_and_years(pair)
+    for means, fields in zip(climatology.means(), fields_of(pair), strict=True):
+        assert means.shape == (12, *fields.shape[1:])
+        expected = np.stack([fields[month == number].mean(axis=0) for number in range(1, 13)])
+        np.testing.assert_allclose(means, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("year", [2001, 2003, 2004])
+@pytest.mark.parametrize("month", [1, 7, 12])
+def test_a_year_that_is_left_out_leaves_no_trace(pair, climatology, year, month):
+    months, years = months_and_years(pair)
+    keep = (months == month) & (years != year)
+    for mean, fields in zip(climatology.without(year, month), fields_of(pair), strict=True):
+        np.testing.assert_allclose(mean, fields[keep].mean(axis=0), rtol=1e-12)
+    # other values in that year change nothing but the rounding of sums
+    other = pair.fine.where(pair.fine["time"].dt.year != year, 77.0)
+    changed = Climatology.of(replace(pair, fine=other)).without(year, month)
+    np.testing.assert_allclose(changed[0], climatology.without(year, month)[0], atol=1e-13)
+
+
+def test_a_year_outside_the_period_takes_nothing_away(climatology):
+    fine, coarse = climatology.means()
+    np.testing.assert_array_equal(climatology.without(1950, 5)[0], fine[4])
+    np.testing.assert_array_equal(climatology.without(None, 5)[1], coarse[4])
+
+
+def test_a_month_that_is_nowhere_takes_the_mean_of_the_others(pair):
+    months, _ = months_and_years(pair)
+    keep = ~np.isin(months, [2, 11])
+    climatology = Climatology.of(at_times(pair, keep))
+    assert climatology.missing_months == [2, 11]
+    available = [number for number in range(1, 13) if number not in (2, 11)]
+    for means, fields in zip(climatology.means(), fields_of(pair), strict=True):
+        by_month = np.stack([fields[months == number].mean(axis=0) for number in available])
+        np.testing.assert_allclose(means[1], by_month.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(means[10], by_month.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(means[np.array(available) - 1], by_month, rtol=1e-12)
+
+
+def test_a_month_with_more_steps_weighs_no_more(pair):
+    # April thrice, May once, June never: each available month counts once
+    many = Climatology.of(at_times(pair, [3, 15, 27, 4]))
+    fine, _ = fields_of(pair)
+    april, may = fine[[3, 15, 27]].mean(axis=0), fine[4]
+    np.testing.assert_allclose(many.without(None, 6)[0], (april + may) / 2, rtol=1e-12)
+    assert many.missing_months == [1, 2, 3, 6, 7, 8, 9, 10, 11, 12]
+
+
+def test_a_month_of_one_year_takes_the_others_without_that_year(pair):
+    months, years = months_and_years(pair)
+    keep = (months != 8) | (years == 2002)
+    climatology = Climatology.of(at_times(pair, keep))
+    fine, _ = fields_of(pair)
+    others = [
+        fine[(months == number) & (years != 2002)].mean(axis=0)
+        for number in range(1, 13)
+        if number != 8
+    ]
+    np.testing.assert_allclose(climatology.without(2002, 8)[0], np.mean(others, axis=0), rtol=1e-12)
+
+
+def test_one_year_is_too_few_to_leave_one_out(pair):
+    climatology = Climatology.of(pair.part("test"))
+    with pytest.raises(ValueError, match=r"two years.*\[2004\].*model\.base: bicubic"):
+        climatology.without(2004, 3)
+    fine, _ = climatology.means()
+    np.testing.assert_allclose(fine, fields_of(pair.part("test"))[0], rtol=1e-12)
+
+
+def test_calendars_and_unordered_times(pair, climatology):
+    order = np.random.default_rng(2).permutation(48)
+    time = xr.date_range("2001-01-01", periods=48, freq="MS", calendar="noleap", use_cftime=True)
+    shuffled = at_times(
+        replace(
+            pair,
+            fine=pair.fine.assign_coords(time=time),
+            coarse=pair.coarse.assign_coords(time=time),
+        ),
+        order,
+    )
+    for got, expected in zip(Climatology.of(shuffled).means(), climatology.means(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+# --- no gaps: one NaN would spread over the whole base ------------------------------------------
+
+
+def test_an_output_that_is_no_input_has_its_block_means(pair, climatology):
+    without_rain = replace(pair, coarse=pair.coarse[[WIND]])
+    fine, coarse = Climatology.of(without_rain).means()
+    expected_fine, expected_coarse = climatology.means()
+    np.testing.assert_array_equal(fine, expected_fine)
+    # the pair's coarse fields are block means in single precision
+    np.testing.assert_allclose(coarse, expected_coarse, rtol=1e-6)
+
+
+def test_missing_cells_take_the_value_of_their_coarse_cell(pair, climatology):
+    hole = pair.fine.copy(deep=True)
+    hole[WIND][:, 4:9, 31:] = np.nan  # at the eastern border
+    hole[RAIN][5, :2, :4] = np.nan  # now and then
+    fine, coarse = Climatology.of(replace(pair, fine=hole)).means()
+    expected_fine, expected_coarse = climatology.means()
+    np.testing.assert_allclose(coarse, expected_coarse, rtol=1e-12)
+    parents = expected_coarse.repeat(3, axis=-2).repeat(3, axis=-1)
+    np.testing.assert_allclose(fine[:, 0, 4:9, 31:], parents[:, 0, 4:9, 31:], rtol=1e-12)
+    touched = np.zeros(fine.shape, dtype=bool)
+    touched[:, 0, 4:9, 31:] = touched[5, 1, :2, :4] = True
+    np.testing.assert_array_equal(fine[~touched], expected_fine[~touched])
+    assert np.isfinite(fine).all()
+
+
+def test_missing_cells_of_an_output_that_is_no_input_take_the_mean_around(pair):
+    wind = pair.fine[[WIND]].copy(deep=True)
+    wind[WIND][:, 3:7, 6:9] = np.nan  # a whole block and a row of the next
+    holed = replace(pair, fine=wind, coarse=pair.coarse[[RAIN]])
+    fine, coarse = (means[:, 0] for means in Climatology.of(holed).means())
+    full = Climatology.of(replace(pair, fine=pair.fine[[WIND]], coarse=pair.coarse[[RAIN]]))
+    expected = full.means()[0][:, 0]
+    area = pair.fine_grid.area[:, 0]
+    partly = (area[7:9, None] * expected[:, 7:9, 6:9]).sum(axis=(1, 2)) / area[7:9].sum() / 3
+    np.testing.assert_allclose(coarse[:, 2, 2], partly, rtol=1e-12)
+    weight = np.broadcast_to(area[:, None], (21, 33)).copy()
+    weight[3:7, 6:9] = 0
+    everywhere = (weight * expected).sum(axis=(1, 2)) / weight.sum()
+    np.testing.assert_allclose(coarse[:, 1, 2], everywhere, rtol=1e-12)
+    np.testing.assert_allclose(fine[:, 4, 7], everywhere, rtol=1e-12)
+
+
+def test_a_time_without_any_value_is_refused(pair):
+    wind = pair.fine[[WIND]].copy(deep=True)
+    wind[WIND][14] = np.nan
+    with pytest.raises(ValueError, match=r"eastward_wind at every time.*2002-03-01.*Leave"):
+        Climatology.of(replace(pair, fine=wind, coarse=pair.coarse[[RAIN]]))

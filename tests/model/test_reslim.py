@@ -1,0 +1,527 @@
+"""Reslim as a whole: it starts as its base, knows no seam, and decodes to the right place."""
+
+import io
+import itertools
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from orbitds.config import ModelConfig
+from orbitds.interpolate import interpolate
+from orbitds.model.reslim import Reslim
+
+B, H, W = 2, 5, 7
+WIND, TEMPERATURE, RAIN = "eastward_wind", "2m_temperature", "total_precipitation_24hr"
+INPUTS, OUTPUTS = (WIND, RAIN, TEMPERATURE), (TEMPERATURE, RAIN)
+STATICS = ("orography", "land_sea_mask")
+TINY: dict[str, Any] = {
+    "width": 8,
+    "depth": 2,
+    "heads": 2,
+    "mlp_ratio": 2.0,
+    "decoder_depth": 1,
+    "correction_width": 4,
+    "correction_depth": 1,
+    "position_octaves": 4,
+}
+
+
+def model_of(*, inputs=INPUTS, outputs=OUTPUTS, statics=STATICS, factor=3, **settings) -> Any:
+    """An untrained model in float64 and evaluation mode."""
+    torch.manual_seed(34)
+    config = ModelConfig(**(TINY | settings))
+    model = Reslim(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
+    return model.double().eval()
+
+
+def randomised(model) -> Any:
+    """Leave nothing at its start, so that every part of the model shows in its output."""
+    generator = torch.Generator().manual_seed(35)
+    with torch.no_grad():
+        for weight in model.parameters():
+            scale = weight[0].numel() ** -0.5 if weight.ndim > 1 else 0.3
+            start = float(weight.ndim == 1 and weight.mean() == 1)  # layer norms stay near one
+            weight.copy_(start + scale * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+def normal(*shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def sample_of(
+    height=H, width=W, *, factor=3, climatology=True, longitude=None, periodic=False
+) -> dict[str, Any]:
+    """Arguments of ``forward``: two samples at different places."""
+    fine = factor * height, factor * width
+    step = 360 / width if periodic else 2.5
+    latitude = torch.tensor([[61.25], [8.75]]) - 2.5 * torch.arange(height)
+    longitude = (torch.tensor([[20.0], [-35.0]]) if longitude is None else longitude).double()
+    coarse = normal(B, len(INPUTS), height, width, seed=36)
+    coarse[:, 1] = coarse[:, 1].abs()
+    sample = {
+        "coarse": coarse,
+        "latitude_deg": latitude.double(),
+        "longitude_deg": longitude + step * torch.arange(width, dtype=torch.float64),
+        "spacing_km": torch.tensor([[278.0, 93.0], [111.0, 37.0]]).double(),
+        "statics": normal(B, len(STATICS), *fine, seed=37),
+        "climatology": None,
+        "periodic": periodic,
+    }
+    if climatology:
+        sample["climatology"] = (
+            normal(B, len(OUTPUTS), *fine, seed=38).abs(),
+            normal(B, len(OUTPUTS), height, width, seed=39).abs(),
+        )
+    return sample
+
+
+def run(model, sample):
+    with torch.no_grad():
+        return model(**sample)
+
+
+def decoded(model, sample):
+    """The trunk's share of the output, of a model without correction."""
+    assert model.config.correction_width == 0
+    with torch.no_grad():
+        fine, base = model.forward_with_base(**sample)
+    return fine - base
+
+
+def mapped(sample, change) -> dict[str, Any]:
+    """Apply a change to every tensor of a sample."""
+    return {
+        name: change(value)
+        if isinstance(value, torch.Tensor)
+        else tuple(change(part) for part in value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in sample.items()
+    }
+
+
+def close(got, want, tolerance=1e-12):
+    torch.testing.assert_close(got, want, rtol=0, atol=tolerance)
+
+
+# At step 0
+
+
+@pytest.mark.parametrize("base", ["bilinear", "bicubic", "delta"])
+@pytest.mark.parametrize("statics", [False, True])
+@pytest.mark.parametrize("climatology", [False, True])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_an_untrained_model_is_its_base(base, statics, climatology, periodic):
+    model, sample = model_of(base=base), sample_of(climatology=climatology, periodic=periodic)
+    if not statics:
+        sample["statics"] = None
+    with torch.no_grad():
+        fine, start = model.forward_with_base(**sample)
+    assert torch.equal(fine, start)
+    assert torch.equal(run(model, sample), start)
+    method = "bilinear" if base == "bilinear" else "bicubic"
+
+    def refine(field):
+        return interpolate(field, 3, method, periodic=periodic)
+
+    temperature, amount = refine(sample["coarse"][:, 2]), refine(sample["coarse"][:, 1].expm1())
+    if base == "delta" and climatology:
+        normals = sample["climatology"]
+        temperature = temperature + normals[0][:, 0] - refine(normals[1][:, 0])
+        ratio = normals[0][:, 1].expm1() + 0.1
+        ratio = ratio / (refine(normals[1][:, 1].expm1()).clamp(min=0) + 0.1)
+        amount = amount * ratio.clamp(max=5)
+    close(fine[:, 0], temperature)
+    close(fine[:, 1], amount.clamp(min=0).log1p())
+
+
+def test_the_zero_ends_wake_up_in_the_first_step():
+    model, sample = model_of(base="delta"), sample_of()
+    model(**sample).square().sum().backward()
+    for end in (model.decode.paint, model.correct.layers[-1]):
+        assert end.weight.grad.abs().max() > 1e-3
+        assert end.bias.grad.abs().max() > 1e-3
+
+
+# Shapes
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 8, 10])
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_any_factor_and_patch(factor, patch):
+    model = randomised(model_of(factor=factor, patch=patch))
+    fine = run(model, sample_of(factor=factor))
+    assert fine.shape == (B, len(OUTPUTS), factor * H, factor * W)
+    assert fine.isfinite().all()
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (3, 2)])
+def test_a_window_smaller_than_a_patch(height, width, depth):
+    model = randomised(model_of(patch=4, depth=depth, decoder_depth=0))
+    fine = run(model, sample_of(height, width))
+    assert fine.shape == (B, len(OUTPUTS), 3 * height, 3 * width)
+    assert fine.isfinite().all()
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize(("height", "width", "patch"), [(5, 7, 2), (5, 9, 4), (3, 5, 4)])
+def test_patches_over_the_border_see_the_field_continued(height, width, patch, periodic):
+    model = randomised(model_of(patch=patch, correction_width=0))
+    sample = sample_of(height, width, climatology=False, periodic=periodic)
+    south, east = -height % patch, -width % patch
+    rows = torch.arange(height + south).clamp(max=height - 1)
+    columns = torch.arange(width + east)
+    columns = columns % width if periodic else columns.clamp(max=width - 1)
+
+    def continued(centres_deg, cells):
+        step = centres_deg[:, 1:2] - centres_deg[:, :1]
+        return centres_deg[:, :1] + step * torch.arange(centres_deg.shape[1] + cells)
+
+    coarse_mean = F.avg_pool2d(sample["statics"], 3)
+    whole = sample | {
+        "coarse": sample["coarse"][:, :, rows][..., columns],
+        "statics": coarse_mean[:, :, rows][..., columns]
+        .repeat_interleave(3, dim=-1)
+        .repeat_interleave(3, dim=-2),
+        "latitude_deg": continued(sample["latitude_deg"], south),
+        "longitude_deg": continued(sample["longitude_deg"], east),
+        "periodic": False,
+    }
+    expected = decoded(model, whole)[..., : 3 * height, : 3 * width]
+    assert expected.std() > 0.1
+    close(decoded(model, sample), expected)
+
+
+# Parts
+
+
+def test_the_parts_add_up():
+    model, sample = randomised(model_of(base="delta")), sample_of()
+    bare = model_of(base="delta", correction_width=0)
+    weights = model.state_dict()
+    bare.load_state_dict({name: weights[name] for name in bare.state_dict()})
+    with torch.no_grad():
+        start, detail = model.base(
+            sample["coarse"], INPUTS, sample["climatology"], periodic=sample["periodic"]
+        )
+        added = decoded(bare, sample)
+        known = torch.cat([added, start, detail, sample["statics"]], dim=1)
+        correction = model.correct(known, periodic=sample["periodic"])
+        fine, base = model.forward_with_base(**sample)
+    assert torch.equal(base, start)
+    assert min(added.std(), correction.std()) > 0.1
+    close(fine, start + added + correction)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_a_token_lies_at_the_centre_of_its_patch(patch):
+    model, sample, places = model_of(patch=patch), sample_of(), []
+    model.position.register_forward_pre_hook(lambda _, args: places.extend(args))
+    run(model, sample)
+    for name, tokens in zip(("latitude_deg", "longitude_deg"), places, strict=True):
+        whole = sample[name].shape[1] // patch * patch
+        cells = sample[name][:, :whole].unflatten(1, (-1, patch))
+        close(tokens[:, : whole // patch], cells.mean(dim=-1))
+        # the last patch may reach over the border: one patch on from the one before
+        assert tokens.shape[1] == -(-sample[name].shape[1] // patch)
+        step = patch * (sample[name][:, 1] - sample[name][:, 0])
+        close(tokens[:, -1] - tokens[:, -2], step)
+
+
+# Space
+
+
+@pytest.mark.parametrize("base", ["bilinear", "bicubic", "delta"])
+@pytest.mark.parametrize(("patch", "width", "cells"), [(1, 7, 3), (2, 14, 4), (2, 14, -2)])
+def test_a_rolled_circle_gives_the_rolled_output(base, patch, width, cells):
+    model = randomised(model_of(base=base, patch=patch))
+    sample = sample_of(width=width, periodic=True)
+    longitude = sample["longitude_deg"] - cells * 360 / width
+
+    def roll(field):
+        return field.roll(cells * (field.shape[-1] // width), dims=-1)
+
+    rolled = mapped(sample, lambda value: roll(value) if value.ndim == 4 else value)
+    rolled["longitude_deg"] = longitude
+    fine = run(model, sample)
+    close(run(model, rolled), roll(fine))
+    # neither place nor border is without effect
+    assert (
+        run(model, rolled | {"longitude_deg": sample["longitude_deg"]}) - roll(fine)
+    ).std() > 0.01
+    assert (run(model, rolled | {"periodic": False}) - roll(fine)).std() > 0.01
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+def test_the_date_line_is_no_border(patch):
+    model = randomised(model_of(patch=patch))
+    start = torch.tensor([[350.0], [175.0]])
+    sample = sample_of(width=9, longitude=start)
+    assert sample["longitude_deg"][:, -1].tolist() == [370, 195]
+    here = run(model, sample)
+    for turns in (-1, 1):
+        moved = sample | {"longitude_deg": sample["longitude_deg"] + 360 * turns}
+        close(run(model, moved), here)
+    moved = sample | {"longitude_deg": sample["longitude_deg"] + 180}
+    assert (run(model, moved) - here).std() > 0.01
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize(("row", "column"), [(2, 3), (0, 0), (4, 6)])
+def test_without_attention_a_patch_reaches_its_own_block_alone(row, column, patch):
+    factor, periodic = 3, True
+    model = randomised(model_of(factor=factor, patch=patch, correction_width=0))
+    height, width, edge = H * patch, W * patch, factor * patch
+    sample = sample_of(height, width, factor=factor, periodic=periodic)
+    perturbed = sample["coarse"].clone()
+    own = (
+        slice(row * patch, (row + 1) * patch),
+        slice(column * patch, (column + 1) * patch),
+    )
+    perturbed[1, 0][own] += 1
+    other = sample | {"coarse": perturbed}
+    with_attention = decoded(model, other) - decoded(model, sample)
+    assert (with_attention[1].abs().amax(dim=0) > 1e-9).all()
+    with torch.no_grad():
+        for block in model.encoder[:-1]:
+            block.project.weight.zero_()
+            block.project.bias.zero_()
+    change = decoded(model, other) - decoded(model, sample)
+    rows = [i for i in range(row * edge - 1, (row + 1) * edge + 1) if 0 <= i < height * factor]
+    columns = [j % (width * factor) for j in range(column * edge - 1, (column + 1) * edge + 1)]
+    expected = torch.zeros(height * factor, width * factor, dtype=torch.bool)
+    expected[torch.tensor(rows)[:, None], torch.tensor(columns)] = True
+    assert torch.equal((change[1].abs() > 1e-9).any(dim=0), expected)
+    assert change[1].abs().amax(dim=0)[~expected].max() < 1e-14
+    assert not change[0].any()
+
+
+def test_a_sample_is_its_own():
+    model, sample = randomised(model_of(base="delta")), sample_of()
+    both = run(model, sample)
+    for place in range(B):
+        alone = mapped(sample, lambda value, place=place: value[place : place + 1])
+        close(run(model, alone)[0], both[place])
+
+
+def test_spacing_matters():
+    model, sample = randomised(model_of()), sample_of()
+    other = sample | {"spacing_km": sample["spacing_km"].flip(0)}
+    assert (run(model, other) - run(model, sample)).std() > 0.01
+
+
+# Variables
+
+
+@pytest.mark.parametrize("base", ["bicubic", "delta"])
+def test_order_of_the_variables_is_only_an_order(base):
+    model, sample = randomised(model_of(base=base)), sample_of()
+    expected = run(model, sample)
+    for order in itertools.permutations(range(len(INPUTS))):
+        shuffled = sample | {"coarse": sample["coarse"][:, list(order)]}
+        names = tuple(INPUTS[place] for place in order)
+        close(run(model, shuffled | {"variables": names}), expected)
+        if names != INPUTS:
+            assert (run(model, shuffled) - expected).std() > 0.1
+
+
+@pytest.mark.parametrize("chosen", [(0,), (1,), (2, 0), (1, 2)])
+def test_any_subset_of_the_variables(chosen):
+    model, sample = randomised(model_of(correction_width=0)), sample_of(climatology=False)
+    names = tuple(INPUTS[place] for place in chosen)
+    subset = sample | {"coarse": sample["coarse"][:, list(chosen)], "variables": names}
+    # a model that was built for the subset alone, with the same weights
+    small = model_of(inputs=names, correction_width=0)
+    weights = model.state_dict()
+    rows = [*chosen, *(len(INPUTS) + place for place in range(len(STATICS)))]
+    for name in ("aggregate.embed", "aggregate.bias"):
+        weights[name] = weights[name][rows]
+    small.load_state_dict(weights)
+    fine, base = model.forward_with_base(**subset)
+    close(fine, run(small, subset))
+    for place, name in enumerate(OUTPUTS):
+        if name not in names:
+            assert torch.equal(base[:, place], torch.zeros_like(base[:, place]))
+
+
+def test_one_variable_in_and_another_out():
+    model = model_of(inputs=(WIND,), outputs=(RAIN,), statics=())
+    sample = sample_of(climatology=False)
+    sample |= {"coarse": sample["coarse"][:, :1], "statics": None}
+    assert torch.equal(run(model, sample), torch.zeros(B, 1, 3 * H, 3 * W).double())
+    randomised(model)
+    fine = run(model, sample)
+    assert fine.std() > 0.01
+    assert (run(model, sample | {"coarse": 2 * sample["coarse"]}) - fine).std() > 0.01
+
+
+def test_without_statics_the_trunk_does_not_attend_to_them():
+    model = randomised(model_of(correction_width=0))
+    sample = sample_of()
+    without = sample | {"statics": None}
+    small = model_of(statics=(), correction_width=0)
+    weights = model.state_dict()
+    for name in ("aggregate.embed", "aggregate.bias"):
+        weights[name] = weights[name][: len(INPUTS)]
+    small.load_state_dict(weights)
+    close(run(model, without), run(small, without))
+    assert (run(model, without) - run(model, sample)).std() > 0.01
+
+
+def test_without_statics_the_residual_path_sees_their_mean():
+    model, sample = randomised(model_of()), sample_of()
+    with torch.no_grad():
+        model.decode.paint.weight.zero_()
+    zeros = sample | {"statics": torch.zeros_like(sample["statics"])}
+    without = run(model, sample | {"statics": None})
+    close(without, run(model, zeros))
+    assert (without - run(model, sample)).std() > 0.01
+
+
+def test_statics_act_at_the_fine_resolution():
+    model, sample = randomised(model_of()), sample_of()
+    # a change inside a coarse cell that leaves its mean
+    ripple = sample["statics"].clone()
+    ripple[1, 0, 6, 9] += 1
+    ripple[1, 0, 7, 10] -= 1
+    change = run(model, sample | {"statics": ripple}) - run(model, sample)
+    assert change[1, :, 6, 9].abs().min() > 1e-4
+    # two convolutions of the correction reach two cells; the trunk sees nothing
+    change[1, :, 4:10, 7:13] = 0
+    assert change.abs().max() < 1e-12
+
+
+def test_the_correction_sees_the_detail_of_the_climatology():
+    model, sample = randomised(model_of(base="delta")), sample_of()
+    with torch.no_grad():
+        fine, base = model.forward_with_base(**sample)
+        model.correct.layers[0].weight[:, 4:6] = 0  # decoded, base, then detail: 2 channels each
+        without, same = model.forward_with_base(**sample)
+    assert torch.equal(base, same)
+    assert (fine - without).std() > 0.01
+
+
+# Learning
+
+
+def test_gradients_reach_every_parameter():
+    # one output is no input
+    model = randomised(model_of(base="delta", inputs=(WIND, TEMPERATURE)))
+    sample = sample_of()
+    sample["coarse"] = sample["coarse"][:, [0, 2]]
+    for climatology in (None, sample["climatology"]):
+        fine = model(**sample | {"climatology": climatology})
+        (fine * normal(*fine.shape, seed=40)).sum().backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+        assert (weight.grad != 0).all(), name
+
+
+def test_training_draws_and_evaluation_does_not():
+    for name in ("dropout", "drop_path", "drop_variables"):
+        settings: dict[str, Any] = {name: 0.5}
+        model, sample = randomised(model_of(**settings)), sample_of()
+        assert torch.equal(run(model, sample), run(model, sample))
+        torch.manual_seed(41)
+        model.train()
+        assert not torch.equal(run(model, sample), run(model, sample)), name
+        model(**sample).sum().backward()
+        assert all(
+            weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters()
+        )
+
+
+def test_blocks_are_skipped_more_often_the_deeper_they_lie():
+    model = model_of(depth=4, drop_path=0.2)
+    rates = [block.drop_path for block in model.encoder[:-1]]
+    assert rates == pytest.approx([0.05, 0.1, 0.15, 0.2])
+
+
+def test_bfloat16_stays_close_and_the_base_exact():
+    # normalised precipitation to log1p(40 mm): far beyond what bfloat16 resolves
+    model = randomised(model_of(base="delta", width=32)).float()
+    sample = mapped(sample_of(), lambda value: value.float())
+    sample["coarse"][:, 1] *= 2
+    with torch.no_grad():
+        fine, base = model.forward_with_base(**sample)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough, rough_base = model.forward_with_base(**sample)
+    assert rough.isfinite().all()
+    assert rough.dtype == torch.float32
+    assert torch.equal(rough_base, base)
+    added = fine - base
+    error = (rough - fine).square().mean().sqrt() / added.square().mean().sqrt()
+    assert 0 < error < 0.03
+
+
+def test_state_round_trip():
+    model, sample = randomised(model_of(base="delta")), sample_of()
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    other = model_of(base="delta")
+    assert not torch.equal(run(other, sample), run(model, sample))
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(run(other, sample), run(model, sample))
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "heads", "published"),
+    [
+        (256, 6, 4, 9_501_571),
+        (1024, 8, 16, 126_099_843),
+        (3072, 8, 24, 1_032_601_987),
+        (8192, 11, 32, 9_531_912_579),
+    ],
+)
+def test_published_sizes(width, depth, heads, published):
+    config = ModelConfig(width=width, depth=depth, heads=heads)
+    inputs = (WIND, "northward_wind", *OUTPUTS)
+    with torch.device("meta"):
+        model = Reslim(config, inputs=inputs, outputs=OUTPUTS, statics=STATICS, factor=4)
+        fine = model(
+            torch.empty(1, len(inputs), 180, 360),
+            latitude_deg=torch.empty(1, 180),
+            longitude_deg=torch.empty(1, 360),
+            spacing_km=torch.empty(1, 2),
+            statics=torch.empty(1, len(STATICS), 720, 1440),
+            periodic=True,
+        )
+    assert fine.shape == (1, len(OUTPUTS), 720, 1440)
+    # the published count holds a table of positions, which we do without
+    table = 90 * 180 * width
+    count = sum(weight.numel() for weight in model.parameters())
+    assert count == pytest.approx(published - table, rel=0.03)
+
+
+# Errors
+
+
+def test_refuses_variables_it_was_not_built_for():
+    sample = sample_of() | {"variables": (WIND, "northward_wind", RAIN)}
+    with pytest.raises(ValueError, match=r"Wanted some of.*got.*'northward_wind'.*Select"):
+        model_of()(**sample)
+
+
+@pytest.mark.parametrize("names", [(WIND,), (TEMPERATURE, RAIN)])
+def test_refuses_another_number_of_fields_than_names(names):
+    sample = sample_of() | {"variables": names, "statics": None}
+    with pytest.raises(ValueError, match=r"Wanted one field for each.*got 3 fields.*Name"):
+        model_of()(**sample)
+
+
+def test_refuses_other_statics_than_its_own():
+    sample = sample_of()
+    sample["statics"] = sample["statics"][:, :1]
+    with pytest.raises(ValueError, match=r"Wanted one field for each.*orography.*got 4 fields"):
+        model_of()(**sample)

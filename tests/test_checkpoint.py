@@ -1,0 +1,366 @@
+"""A checkpoint comes back bit by bit, or is refused; nothing in it is ever run."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orbitds.checkpoint import (
+    CLIMATOLOGY,
+    DESCRIPTION,
+    WEIGHTS,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from orbitds.config import ModelConfig
+from orbitds.model.reslim import Reslim
+from orbitds.region import Region
+
+FILES = (WEIGHTS, DESCRIPTION, CLIMATOLOGY)
+
+
+@pytest.fixture
+def folder(checkpoint_folder, tmp_path):
+    """A copy of the checkpoint, to be damaged."""
+    return Path(shutil.copytree(checkpoint_folder, tmp_path / "copy"))
+
+
+def random_model(*, seed=0, **settings):
+    """A small Reslim without zeros among its weights."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        model = Reslim(
+            ModelConfig(width=8, depth=1, decoder_depth=1, correction_width=4, **settings),
+            inputs=["eastward_wind", "northward_wind"],
+            outputs=["northward_wind", "total_precipitation_24hr"],
+            statics=["orography"],
+            factor=3,
+        )
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model
+
+
+def outputs_of(model):
+    """What a model gives for fixed fields of 5 x 7 cells."""
+    generator = torch.Generator().manual_seed(1)
+    fields = [
+        torch.randn(2, count, rows, columns, generator=generator)
+        for count, rows, columns in [(2, 5, 7), (1, 15, 21), (2, 15, 21), (2, 5, 7)]
+    ]
+    with torch.inference_mode():
+        return model(
+            fields[0],
+            latitude_deg=torch.linspace(60, 20, 5).expand(2, -1),
+            longitude_deg=torch.linspace(5, 65, 7).expand(2, -1),
+            spacing_km=torch.tensor([[1000.0, 333.0]]).expand(2, -1),
+            statics=fields[1],
+            climatology=(fields[2].abs(), fields[3].abs()),
+        )
+
+
+def save(folder, model, statistics, **more):
+    rows = dict.fromkeys((*model.inputs, *model.outputs), statistics["eastward_wind"])
+    save_checkpoint(
+        folder, model, statistics=rows, spacing_km=(1000.0, 333.0), provenance={"step": 7}, **more
+    )
+
+
+def change(folder, edit):
+    """Edit the description of a checkpoint in place."""
+    path = folder / DESCRIPTION
+    description = json.loads(path.read_text(encoding="utf-8"))
+    edit(description)
+    path.write_text(json.dumps(description), encoding="utf-8")
+
+
+def replace_file(folder, name, content):
+    """Replace a file of a checkpoint, and its hash in the description."""
+    (folder / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    change(folder, lambda description: description["sha256"].update({name: digest}))
+
+
+class Canary:
+    """An object that writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+# --- there and back -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", ["delta", "bicubic"])
+def test_a_model_comes_back_bit_by_bit(tmp_path, statistics, base):
+    model = random_model(base=base, dropout=0.5, drop_path=0.5).eval()
+    save(tmp_path / "new" / "one", model, statistics)
+    loaded = load_checkpoint(tmp_path / "new" / "one")
+    assert not loaded.model.training
+    assert torch.equal(outputs_of(loaded.model), outputs_of(model))
+    assert loaded.model.config == model.config
+    assert loaded.inputs == ("eastward_wind", "northward_wind")
+    assert loaded.outputs == ("northward_wind", "total_precipitation_24hr")
+    assert loaded.factor == 3
+    assert loaded.region is None
+    assert loaded.name == "one"
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], weight)
+
+
+def test_different_weights_give_different_outputs(tmp_path, statistics):
+    # or else the test above would say nothing
+    outputs = []
+    for seed in (0, 1):
+        save(tmp_path / str(seed), random_model(seed=seed), statistics)
+        outputs.append(outputs_of(load_checkpoint(tmp_path / str(seed)).model))
+    assert not torch.allclose(*outputs)
+
+
+def test_the_description_comes_back(folder, statistics, pair):
+    description = load_checkpoint(folder).description
+    assert description.statistics == statistics
+    assert description.spacing_km == (pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km)
+    assert description.statics == ("orography",)
+    assert description.provenance["pair"] == "synthetic"
+    assert description.provenance["orbitds"]
+    for name, digest in description.sha256.items():
+        assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    assert load_checkpoint(folder).fingerprint == description.sha256[WEIGHTS]
+
+
+def test_a_region_comes_back_in_single_precision(folder, pair):
+    region = load_checkpoint(folder).region
+    np.testing.assert_array_equal(region.grid.latitude_deg, pair.fine_grid.latitude_deg)
+    np.testing.assert_array_equal(region.grid.longitude_deg, pair.fine_grid.longitude_deg)
+    np.testing.assert_array_equal(region.statics[0], pair.statics["orography"])
+    # of the training years, 2001 and 2002
+    month = pair.fine["eastward_wind"][[4, 16]].mean("time")
+    np.testing.assert_allclose(region.fine_climatology[4, 0], month, rtol=1e-5, atol=1e-6)
+    assert region.coarse_climatology.shape == (12, 2, 7, 11)
+
+
+def test_a_region_without_climatology_comes_back(tmp_path, statistics, pair):
+    statics = np.random.default_rng(0).normal(size=(1, 21, 33)).astype(np.float32)
+    save(tmp_path / "x", random_model(), statistics, region=Region(pair.fine_grid, statics))
+    region = load_checkpoint(tmp_path / "x").region
+    np.testing.assert_array_equal(region.statics, statics)
+    assert region.fine_climatology is region.coarse_climatology is None
+
+
+def test_saving_again_writes_the_same_bytes(folder, tmp_path):
+    loaded = load_checkpoint(folder)
+    description = loaded.description
+    save_checkpoint(
+        tmp_path / "again",
+        loaded.model,
+        statistics=description.statistics,
+        spacing_km=description.spacing_km,
+        provenance=description.provenance,
+        region=loaded.region,
+    )
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_normalizers_know_the_statistics(folder, statistics):
+    normalizer = load_checkpoint(folder).normalizer(("eastward_wind", "total_precipitation_24hr"))
+    row = statistics["eastward_wind"]
+    normalized = normalizer(torch.full((2, 1, 1), 5.0))
+    expected = [(5.0 - row.mean) / row.std, np.log(6.0)]
+    np.testing.assert_allclose(normalized.flatten(), expected, rtol=1e-6)
+
+
+def test_everybody_may_read_what_was_saved(tmp_path, statistics, pair):
+    mask = os.umask(0o022)
+    try:
+        statics = np.zeros((1, 21, 33))
+        save(tmp_path / "x", random_model(), statistics, region=Region(pair.fine_grid, statics))
+    finally:
+        os.umask(mask)
+    for name in FILES:
+        assert (tmp_path / "x" / name).stat().st_mode & 0o777 == 0o644
+
+
+def test_an_empty_folder_may_be_filled(tmp_path, statistics):
+    save(tmp_path, random_model(), statistics)
+    assert load_checkpoint(tmp_path).factor == 3
+
+
+# --- which checkpoint ---------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_read_once(folder):
+    assert load_checkpoint(folder) is load_checkpoint(str(folder))
+    assert load_checkpoint(folder.parent / "." / folder.name) is load_checkpoint(folder)
+
+
+def test_a_checkpoint_that_took_anothers_place_is_noticed(tmp_path, statistics):
+    outputs = []
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / "best", ignore_errors=True)
+        save(tmp_path / "best", random_model(seed=seed), statistics)
+        outputs.append(outputs_of(load_checkpoint(tmp_path / "best").model))
+    assert torch.equal(outputs[1], outputs_of(random_model(seed=1).eval()))
+    assert not torch.equal(*outputs)
+
+
+def test_shipped_checkpoints_go_by_their_name(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr("orbitds.checkpoint.share", lambda relative: tmp_path / relative)
+    shutil.copytree(folder, tmp_path / "data_catalog/checkpoints/small_winds")
+    assert load_checkpoint("small_winds").name == "small_winds"
+    with pytest.raises(FileNotFoundError, match=r"got 'small_wind'.*Did you mean 'small_winds'\?"):
+        load_checkpoint("small_wind")
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CLIMATOLOGY])
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_one_wrong_bit_is_noticed(folder, name, place):
+    content = bytearray((folder / name).read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} with sha256.*damaged or was replaced.*again"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CLIMATOLOGY])
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_a_truncated_file_is_noticed(folder, name, kept):
+    (folder / name).write_bytes((folder / name).read_bytes()[:kept])
+    with pytest.raises(ValueError, match=rf"{name} with sha256.*damaged"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 50, -10])
+def test_a_truncated_description_is_noticed(folder, kept):
+    (folder / DESCRIPTION).write_bytes((folder / DESCRIPTION).read_bytes()[:kept])
+    with pytest.raises(ValueError, match=rf"description of a checkpoint in .*{DESCRIPTION}.*again"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{name}.*(again|orbitds export)"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_that_is_no_checkpoint_is_told_what_it_lacks(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"without {WEIGHTS} and {DESCRIPTION}.*export"):
+        find_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"Wanted a checkpoint folder.*nowhere"):
+        find_checkpoint(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda d: d.update(extra=1), "extra"),
+        (lambda d: d["model"].update(wide=8), "wide"),
+        (lambda d: d["statistics"]["orography"].update(median=1), "median"),
+        (lambda d: d.pop("factor"), "factor"),
+        (lambda d: d.update(factor="three"), "factor"),
+        (lambda d: d["model"].update(heads=3), "heads"),
+        (lambda d: d.update(format=2), "format"),
+    ],
+    ids=["unknown", "unknown in model", "unknown in row", "absent", "type", "value", "format"],
+)
+def test_a_description_that_says_something_else_is_refused(folder, edit, told):
+    change(folder, edit)
+    with pytest.raises(ValueError, match=rf"description of a checkpoint.*{told}.*Export"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d["sha256"].pop(WEIGHTS),
+        lambda d: d.update(sha256={}),
+        lambda d: d["sha256"].update({"../other.safetensors": "00"}),
+    ],
+    ids=["weights", "all", "further"],
+)
+def test_hashes_are_wanted_of_these_files_and_of_no_others(folder, edit):
+    change(folder, edit)
+    with pytest.raises(ValueError, match=rf"Wanted .*{WEIGHTS}.*{CLIMATOLOGY}.*got \["):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d["model"].update(width=8),
+        lambda d: d["model"].update(depth=2),
+        lambda d: d["model"].update(correction_width=0),
+        lambda d: d.update(factor=4),
+        lambda d: d.update(outputs=["eastward_wind"]),
+    ],
+    ids=["width", "depth", "fewer", "factor", "outputs"],
+)
+def test_weights_of_another_architecture_are_refused(folder, edit):
+    change(folder, edit)
+    with pytest.raises(ValueError, match=r"(?s)weights that fit the architecture.*Export"):
+        load_checkpoint(folder)
+
+
+def test_a_climatology_that_lacks_a_field_is_refused(folder):
+    # with a hash that agrees
+    replace_file(folder, CLIMATOLOGY, (folder / WEIGHTS).read_bytes())
+    with pytest.raises(ValueError, match=r"climatology and static fields.*Export"):
+        load_checkpoint(folder)
+
+
+# --- code ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".pt", ".pth", ".pkl", ""])
+def test_a_pickle_is_refused_without_being_loaded(tmp_path, suffix):
+    path, trace = tmp_path / f"model{suffix}", tmp_path / "trace"
+    path.write_bytes(pickle.dumps(Canary(trace)))
+    with pytest.raises(ValueError, match=r"pickle, which can run code.*orbitds export"):
+        load_checkpoint(path)
+    assert not trace.exists()
+    pickle.loads(path.read_bytes())
+    assert trace.exists(), "the canary sings when it is let out"
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CLIMATOLOGY])
+@pytest.mark.parametrize("writer", [pickle.dump, torch.save], ids=["pickle", "torch"])
+def test_a_pickle_inside_is_refused_without_being_loaded(folder, tmp_path, name, writer):
+    trace = tmp_path / "trace"
+    with (tmp_path / "file").open("wb") as file:
+        writer({"weight": Canary(trace)}, file)
+    replace_file(folder, name, (tmp_path / "file").read_bytes())
+    with pytest.raises(ValueError, match=r"Export the run again"):
+        load_checkpoint(folder)
+    assert not trace.exists()
+
+
+# --- what stands there already ------------------------------------------------------------------
+
+
+def test_a_folder_that_holds_something_is_left_alone(folder, statistics):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(FileExistsError, match=r"empty place.*which exists.*another folder"):
+        save(folder, random_model(), statistics)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_file_in_the_place_is_left_alone(tmp_path, statistics):
+    (tmp_path / "x").write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match=r"empty place.*which exists"):
+        save(tmp_path / "x", random_model(), statistics)
+    assert (tmp_path / "x").read_text(encoding="utf-8") == "mine"

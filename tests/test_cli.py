@@ -1,0 +1,562 @@
+"""The command line: its flags and their help, files of settings, and what each command does."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from pydantic import BaseModel
+
+from orbitds import __version__, catalog, cli
+from orbitds.checkpoint import load_checkpoint
+from orbitds.config import EvalConfig, InferConfig, TrainConfig
+from orbitds.resources import share
+
+COMMANDS = ("train", "export", "infer", "eval", "demo", "catalog list", "catalog show")
+CONFIGS = {"train": TrainConfig, "infer": InferConfig, "eval": EvalConfig}
+# One value for each setting, none of them the default.
+OTHERS = {
+    "train": {
+        "pair": "navy_winds_10deg_to_2p5deg",
+        "model": {
+            "patch": 3,
+            "width": 24,
+            "depth": 1,
+            "heads": 4,
+            "mlp_ratio": 2.5,
+            "decoder_depth": 3,
+            "base": "delta",
+            "correction_width": 5,
+            "correction_depth": 1,
+            "dropout": 0.1,
+            "drop_path": 0.2,
+            "drop_variables": 0.3,
+            "position_octaves": 5,
+        },
+        "tiles": {"rows": 2, "columns": 3, "halo_cells": 5},
+        "loss": {"tv_weight": 0.03, "tv_diagonal": 0.5, "tv_of": "field"},
+        "optim": {
+            "lr": 2.0e-4,
+            "weight_decay": 0.02,
+            "beta1": 0.8,
+            "beta2": 0.95,
+            "warmup_steps": 7,
+            "final_lr_fraction": 0.1,
+            "clip": 2.5,
+        },
+        "steps": 11,
+        "batch_size": 6,
+        "accumulate": 3,
+        "ema_decay": 0.9,
+        "seed": 5,
+        "validate_every": 4,
+        "device": "cpu",
+        "dtype": "bfloat16",
+    },
+    "infer": {
+        "input": "coarse.nc",
+        "checkpoint": "folder",
+        "output": "fine.zarr",
+        "variables": ["northward_wind", "eastward_wind"],
+        "tiles": "2x4",
+        "batch_size": 3,
+        "device": "cpu",
+        "overwrite": True,
+    },
+    "eval": {
+        "prediction": "fine.nc",
+        "truth": "truth.nc",
+        "output": "scores",
+        "coarse": "coarse.nc",
+        "checkpoint": "folder",
+        "overwrite": True,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def orbitds(monkeypatch, capsys):
+    """Run the command line in this process."""
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def run(*arguments):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["orbitds", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        return Answer(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """The settings with which a stage was called; the stage does nothing."""
+    calls = []
+    for stage in ("train.loop", "infer.run", "eval.score"):
+        monkeypatch.setattr(f"orbitds.{stage}.run", lambda config, *rest: calls.append(config))
+    monkeypatch.setattr("orbitds.eval.report.show", lambda scored: None)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A run of two steps, with settings from the shipped file for it and from flags."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    words = ["--config", "smoke", "--steps", "2", "--batch-size", "2", "--optim.warmup-steps", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["orbitds", "train", *words, "--output", str(folder)])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            cli.main()
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch, pair, coarse):
+    """A working folder with the coarse test year and its truth."""
+    monkeypatch.chdir(tmp_path)
+    coarse.to_netcdf("coarse.nc")
+    pair.part("test").fine.to_netcdf("truth.nc")
+    return tmp_path
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("command", ["", "catalog", *COMMANDS])
+def test_help_explains_every_flag(orbitds, command):
+    answer = orbitds(*command.split(), "--help")
+    assert answer.code == 0
+    assert answer.err == ""
+    assert answer.out.startswith(f"Usage: orbitds {command}".rstrip())
+    rows = re.findall(r"^│ \*? *(.*?) *│$", answer.out, flags=re.MULTILINE)
+    assert rows
+    for row in rows:
+        _, explanation = re.split(r" {2,}", row, maxsplit=1)
+        assert len(explanation) > 15, row
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_help_of_a_flag_is_the_docstring_of_its_setting(orbitds, stage):
+    text = _plain(orbitds(stage, "--help").out)
+    for flag, explanation in _flags(CONFIGS[stage]):
+        assert f" {flag} " in text
+        assert f"  {_plain(explanation)} " in text, f"{flag} without its explanation"
+
+
+def test_top_level_help_lists_the_commands(orbitds):
+    out = orbitds("--help").out
+    for command in ("train", "infer", "eval", "catalog", "export", "demo"):
+        assert re.search(rf"^│ {command} +\S", out, flags=re.MULTILINE)
+
+
+def test_version(orbitds):
+    answer = orbitds("--version")
+    assert (answer.code, answer.out.strip()) == (0, __version__)
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_launch_folders_run_the_command(stage, tmp_path):
+    script = Path(__file__).parents[1] / stage / "run.py"
+    if not script.is_file():
+        pytest.skip("the launch folders do not travel in a wheel")
+    # from elsewhere: the folders train/, infer/ and eval/ are on no import path
+    done = _python(script, "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: orbitds {stage}")
+
+
+def test_module_runs_the_command(tmp_path):
+    done = _python("-m", "orbitds", "trian", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert 'Did you mean "train"?' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- flags and files of settings ---
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_examples_set_everything_to_another_value(stage):
+    """What the next two tests rest on."""
+    config = CONFIGS[stage](**OTHERS[stage])
+    settings = dict(_leaves(config))
+    for name, default in _leaves_of_defaults(CONFIGS[stage]):
+        assert settings[name] != default, name
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_each_setting_is_a_flag(orbitds, heard, stage):
+    config = CONFIGS[stage](**OTHERS[stage])
+    assert orbitds(stage, *_arguments(config, stage)).code == 0
+    assert heard == [config]
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_a_file_has_the_same_names(orbitds, heard, stage, tmp_path):
+    path = tmp_path / "own.yaml"
+    settings = OTHERS[stage] | ({"output": "run"} if stage == "train" else {})
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert orbitds(stage, "--config", path).code == 0
+    assert heard == [CONFIGS[stage](**OTHERS[stage])]
+
+
+def test_flags_override_a_file(orbitds, heard, tmp_path):
+    path = tmp_path / "own.yaml"
+    settings = {"pair": "one", "steps": 5, "optim": {"lr": 1e-4, "clip": 3.0}, "output": "run"}
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    # before the command, too
+    answer = orbitds("--config", path, "train", "--pair", "two", "--optim.lr", "0.5")
+    assert answer.code == 0
+    wanted = {"pair": "two", "steps": 5, "optim": {"lr": 0.5, "clip": 3.0}}
+    assert heard == [TrainConfig.model_validate(wanted)]
+
+
+def test_a_file_does_not_outlast_its_command(orbitds, heard):
+    assert orbitds("train", "--config", "smoke", "--output", "run").code == 0
+    assert orbitds("train", "--pair", "other", "--output", "run").code == 0
+    assert heard[0].steps == 10
+    assert heard[1] == TrainConfig(pair="other")
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_shipped_files_are_known_by_name(orbitds, heard, stage):
+    output = ("--output", "run") if stage == "train" else ()
+    for path in share(f"configs/{stage}").glob("*.yaml"):
+        assert orbitds(stage, "--config", path.stem, *output).code == 0
+    assert len(heard) == len(list(share(f"configs/{stage}").glob("*.yaml"))) > 0
+
+
+def test_a_stage_is_known_by_its_place(orbitds, heard):
+    """A value that reads like a command is no command."""
+    words = ("--prediction", "train", "--truth", "infer", "--output", "train")
+    assert orbitds("eval", "--config", "demo", *words).code == 0
+    assert (heard[0].prediction, heard[0].truth) == ("train", "infer")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong", "near"),
+    [
+        ("train --pair x --output y --step 3", "--step", "--steps"),
+        ("train --pair x --output y --optim.learning-rat 3", "--optim.learning-rat", "--optim"),
+        ("train --pair x --output y --optim.warmup-step 3", "--optim.warmup-step", "warmup-steps"),
+        ("infer a.nc --checkpoint x --output y.nc --tile 2x2", "--tile", "--tiles"),
+        ("eval --prediction x --truth y --output z --corse w", "--corse", "--coarse"),
+        ("export x --output y --overwrit", "--overwrit", ""),
+        ("demo --step 3", "--step", "--steps"),
+        ("trian --pair x", "trian", '"train"'),
+        ("catalog lits", "lits", '"list"'),
+    ],
+)
+def test_unknown_flags_are_refused_with_the_nearest(orbitds, heard, arguments, wrong, near):
+    answer = orbitds(*arguments.split())
+    assert answer.code != 0
+    assert heard == []
+    assert answer.err.count("─ Error ─") == 1
+    assert wrong in answer.err
+    if near:
+        assert re.search(rf"Did you mean \S*{re.escape(near)}", answer.err)
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrong", "name", "near"),
+    [
+        ("train", {"step": 3}, "step", "--steps"),
+        ("train", {"optim": {"lrr": 1e-3}}, "lrr", "--optim.lr"),
+        ("train", {"model": {"widht": 8}}, "widht", "--model.width"),
+        ("infer", {"tile": "2x2"}, "tile", "--tiles"),
+        ("eval", {"corse": "x.nc"}, "corse", "--coarse"),
+    ],
+)
+def test_unknown_names_in_a_file_are_refused(orbitds, heard, tmp_path, stage, wrong, name, near):
+    path = tmp_path / "own.yaml"
+    settings = OTHERS[stage] | {"output": "out.nc"} | wrong
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    answer = orbitds(stage, "--config", path)
+    assert answer.code != 0
+    assert heard == []
+    assert answer.err.count("─ Error ─") == 1
+    assert f"[{name}]" in answer.err
+    assert "own.yaml" in answer.err
+    assert f"Did you mean {near}?" in answer.err
+
+
+def test_a_preset_with_an_unknown_name_is_refused(orbitds, heard, tmp_path):
+    (tmp_path / "model.yaml").write_text("widht: 8\n", encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump({"pair": "x", "model": str(tmp_path / "model.yaml")}), encoding="utf-8"
+    )
+    answer = orbitds("train", "--config", tmp_path / "own.yaml", "--output", "run")
+    assert answer.code != 0
+    assert heard == []
+    assert "model.yaml: unknown name 'widht'. Did you mean 'width'?" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--steps 0", "--steps: Input should be greater than 0 (got '0')"),
+        ("--optim.lr fast", "--optim.lr: Input should be a valid number"),
+        ("--model.base cubic", "--model.base: Input should be 'bilinear', 'bicubic' or 'delta'"),
+        ("--model.heads 3", "got width 256 and 3 heads. Change one of the two."),
+        ("--batch-size 5 --accumulate 2", "got 5 and 2. Change one of the two."),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(orbitds, heard, arguments, told):
+    answer = orbitds("train", "--pair", "x", "--output", "run", *arguments.split())
+    assert answer.code != 0
+    assert heard == []
+    assert told in answer.err
+
+
+def test_config_belongs_to_a_stage(orbitds):
+    answer = orbitds("catalog", "list", "--config", "smoke")
+    assert answer.code != 0
+    assert (
+        "Wanted --config with one of ('train', 'infer', 'eval'), got 'catalog list'" in answer.err
+    )
+    answer = orbitds("train", "--config", "smok", "--output", "run")
+    assert answer.code != 0
+    assert "got 'smok'. Did you mean 'smoke'?" in answer.err
+
+
+# --- catalog ---
+
+
+def test_catalog_list_shows_everything(orbitds):
+    answer = orbitds("catalog", "list")
+    assert answer.code == 0
+    entries = {"dataset": catalog.dataset_entry, "pair": catalog.pair_entry}
+    for kind, entry in entries.items():
+        paths = list(share(f"data_catalog/{kind}s").glob("*.yaml"))
+        assert paths
+        for path in paths:
+            assert re.search(rf"{kind} +│ {path.stem} +│ {entry(path.stem).title}", answer.out)
+
+
+@pytest.mark.parametrize("name", catalog.dataset_names())
+def test_catalog_show_prints_licence_and_citation(orbitds, name):
+    answer = orbitds("catalog", "show", name)
+    assert answer.code == 0
+    shown = yaml.safe_load(answer.out)
+    entry = catalog.dataset_entry(name)
+    assert shown["licence"] == entry.licence
+    assert shown["citation"] == entry.citation
+    assert shown["variables"] == list(entry.variables)
+
+
+@pytest.mark.parametrize("name", catalog.pair_names())
+def test_catalog_show_prints_the_terms_of_a_pair(orbitds, name):
+    answer = orbitds("catalog", "show", name)
+    assert answer.code == 0
+    shown = yaml.safe_load(answer.out)
+    fine = catalog.dataset_entry(catalog.pair_entry(name).fine)
+    assert shown["split"]["test"] == list(catalog.pair_entry(name).split["test"])
+    terms = shown["terms"][catalog.pair_entry(name).fine]
+    assert terms == {"licence": fine.licence, "citation": fine.citation}
+
+
+def test_catalog_show_knows_the_nearest_name(orbitds):
+    name = catalog.pair_names()[0]
+    answer = orbitds("catalog", "show", name[:-1])
+    assert answer.code != 0
+    assert f"got '{name[:-1]}'. Did you mean '{name}'?" in answer.err
+
+
+# --- train, export ---
+
+
+def test_train_leaves_a_run(run_folder):
+    resolved = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
+    assert resolved["steps"] == 2
+    assert resolved["batch_size"] == 2
+    assert resolved["validate_every"] == 10
+    assert resolved["optim"]["warmup_steps"] == 1
+    assert resolved["model"]["width"] == 16
+    assert TrainConfig.model_validate(resolved).model_dump(mode="json") == resolved
+    lines = (run_folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    log = [json.loads(line) for line in lines]
+    assert [entry["step"] for entry in log] == [1, 2]
+    assert all(np.isfinite(entry["loss"]) for entry in log)
+    assert log[-1]["validation"] > 0
+
+
+def test_export_makes_a_checkpoint(orbitds, run_folder, tmp_path):
+    answer = orbitds("export", run_folder, "--output", tmp_path / "checkpoint")
+    assert answer.code == 0
+    assert answer.out == f"checkpoint: {tmp_path / 'checkpoint'}\n"
+    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert names == {"weights.safetensors", "orbitds.json", "climatology.safetensors"}
+    exported, best = load_checkpoint(tmp_path / "checkpoint"), load_checkpoint(run_folder / "best")
+    assert exported.fingerprint == best.fingerprint
+    assert exported.description.provenance["config"]["steps"] == 2
+    assert exported.description.statistics == best.description.statistics
+
+
+# --- infer ---
+
+
+def test_infer_netcdf_zarr_and_accessor_agree(orbitds, files, checkpoint_folder, coarse):
+    for name in ("fine.nc", "fine.zarr"):
+        answer = orbitds("infer", "coarse.nc", "--checkpoint", checkpoint_folder, "--output", name)
+        assert (answer.code, answer.out) == (0, f"wrote {name}\n")
+        assert "Error" not in answer.err
+    by_hand = coarse.orbit.downscale(checkpoint_folder)
+    assert by_hand["eastward_wind"].shape == (12, 21, 33)
+    with xr.open_dataset("fine.nc") as netcdf, xr.open_zarr("fine.zarr") as zarr:
+        xr.testing.assert_equal(netcdf, zarr)
+        assert netcdf.attrs == zarr.attrs
+        for name in by_hand.variables:
+            assert netcdf[name].attrs == zarr[name].attrs == by_hand[name].attrs
+            np.testing.assert_array_equal(netcdf[name].values, by_hand[name].values)
+    assert {path.name for path in files.iterdir()} == {
+        "coarse.nc", "truth.nc", "fine.nc", "fine.zarr",
+    }  # fmt: skip
+
+
+def test_infer_by_a_file_of_settings(orbitds, files, checkpoint_folder):
+    settings = {
+        "input": "coarse.nc",
+        "checkpoint": str(checkpoint_folder),
+        "output": "from_file.nc",
+        "variables": ["eastward_wind"],
+        "batch_size": 5,
+    }
+    (files / "own.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert orbitds("infer", "--config", "own.yaml").code == 0
+    override = ("--output", "tiled.nc", "--tiles", "1x2")
+    assert orbitds("infer", "--config", "own.yaml", *override).code == 0
+    with xr.open_dataset("from_file.nc") as whole, xr.open_dataset("tiled.nc") as tiled:
+        assert set(whole.data_vars) == set(tiled.data_vars) == {"eastward_wind"}
+        difference = np.abs(tiled["eastward_wind"] - whole["eastward_wind"]).max()
+        assert 0 < float(difference) < 2  # another cut, the same field
+
+
+def test_infer_overwrites_only_when_asked(orbitds, files, checkpoint_folder):
+    (files / "fine.nc").write_text("precious", encoding="utf-8")
+    arguments = ("infer", "coarse.nc", "--checkpoint", checkpoint_folder, "--output", "fine.nc")
+    assert orbitds(*arguments).code != 0
+    assert (files / "fine.nc").read_text(encoding="utf-8") == "precious"
+    assert orbitds(*arguments, "--overwrite").code == 0
+    with xr.open_dataset("fine.nc") as fine:
+        assert fine.sizes["latitude"] == 21
+
+
+# --- eval ---
+
+
+def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder):
+    settings = {
+        "prediction": "truth.nc",
+        "truth": "truth.nc",
+        "coarse": "coarse.nc",
+        "checkpoint": str(checkpoint_folder),
+        "output": "scores",
+    }
+    (files / "own.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    answer = orbitds("eval", "--config", "own.yaml")
+    assert answer.code == 0
+    methods = ("Reslim", "nearest", "bilinear", "bicubic", "delta change")
+    titles = ("RMSE", "bias", "R2", "SSIM", "PSNR (dB)")
+    markdown = Path("scores/scores.md").read_text(encoding="utf-8")
+    for text in (answer.out, markdown):
+        for word in (*methods, *titles, "eastward_wind (m s-1)", "total_precipitation_24hr (mm)"):
+            assert word in text
+    content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
+    rows = {(row["variable"], row["method"]): row for row in content["rows"]}
+    assert len(rows) == 2 * len(methods)
+    assert content["times"] == 12
+    assert rows["eastward_wind", "Reslim"]["rmse"] == 0  # the truth itself
+    assert rows["eastward_wind", "Reslim"]["r2"] == 1
+    assert rows["eastward_wind", "nearest"]["rmse"] > rows["eastward_wind", "bicubic"]["rmse"] > 0
+
+
+def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files):
+    arguments = ("--prediction", "truth.nc", "--truth", "truth.nc", "--output", "scores")
+    assert orbitds("eval", *arguments).code == 0
+    content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
+    assert {row["method"] for row in content["rows"]} == {"Reslim"}
+    before = Path("scores/scores.json").read_bytes()
+    Path("scores/scores.md").write_text("old", encoding="utf-8")
+    assert orbitds("eval", *arguments).code != 0
+    assert Path("scores/scores.md").read_text(encoding="utf-8") == "old"
+    assert orbitds("eval", *arguments, "--overwrite").code == 0
+    assert Path("scores/scores.json").read_bytes() == before
+    assert "Reslim" in Path("scores/scores.md").read_text(encoding="utf-8")
+
+
+# --- helpers ---
+
+
+def _python(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "400"},
+    )
+
+
+def _leaves(config, prefix=()):
+    """Yield the dotted name and value of each setting."""
+    for name, value in config:
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, (*prefix, name))
+        else:
+            yield ".".join((*prefix, name)), value
+
+
+def _leaves_of_defaults(kind):
+    required = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
+    return _leaves(kind(**required))
+
+
+def _arguments(config, stage):
+    words = ["--output", "run"] if stage == "train" else []
+    for name, value in _leaves(config):
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag)
+        elif isinstance(value, tuple):
+            words += [word for item in value for word in (flag, item)]
+        elif flag != "--input":
+            words += [flag, value]
+        else:
+            words.insert(0, value)
+    return words
+
+
+def _flags(kind, prefix="--"):
+    for name, field in kind.model_fields.items():
+        flag = prefix + name.replace("_", "-")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _flags(field.annotation, f"{flag}.")
+        elif flag != "--input":  # a place, explained by the command
+            yield flag, field.description
+
+
+def _plain(text):
+    return text.replace("`", "").replace("\n", " ")

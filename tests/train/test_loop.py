@@ -1,0 +1,321 @@
+"""The loop: what a step computes, what a run leaves behind, and that it learns."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orbitds.checkpoint import load_checkpoint
+from orbitds.config import LossConfig, ModelConfig, OptimConfig, TilesConfig, TrainConfig
+from orbitds.data.loader import training_loader
+from orbitds.data.pair import Pair
+from orbitds.data.synthetic import synthetic_pair
+from orbitds.model.reslim import Reslim
+from orbitds.train import loop
+from orbitds.train.setting import prepare
+from orbitds.train.validate import validate
+
+CPU = torch.device("cpu")
+TINY = ModelConfig(
+    width=8, depth=1, decoder_depth=1, correction_width=4, correction_depth=1, position_octaves=2
+)
+DEFAULTS = {"pair": "synthetic", "model": TINY, "batch_size": 4, "device": "cpu"}
+
+
+def settings(**changes):
+    return TrainConfig(
+        **(DEFAULTS | {"steps": 3, "validate_every": changes.get("steps", 3)} | changes)
+    )
+
+
+def entries(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def train(pair, folder, **changes):
+    """Train, and return the log and the weights that were kept."""
+    folder.mkdir()
+    best = loop.fit(settings(**changes), pair, folder)
+    return entries(folder), load_file(best / "weights.safetensors")
+
+
+def untrained(config, pair):
+    torch.manual_seed(config.seed)
+    return Reslim(
+        config.model,
+        inputs=pair.inputs,
+        outputs=pair.outputs,
+        statics=pair.static_names,
+        factor=pair.factor,
+    )
+
+
+def batches(config, samples):
+    return training_loader(
+        samples, batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
+    )
+
+
+def assert_close(got, wanted, atol):
+    assert got.keys() == wanted.keys()
+    for name in wanted:
+        torch.testing.assert_close(got[name], wanted[name], rtol=0, atol=atol, msg=name)
+
+
+@pytest.fixture(scope="module")
+def masked(pair):
+    """The pair without some of its targets: a different share of each time."""
+    share = (np.arange(pair.fine.sizes["time"]) * 5) % 20
+    rows = np.arange(pair.fine.sizes["latitude"])
+    missing = rows[None, :, None] < share[:, None, None]
+    fine = pair.fine.where(
+        ~pair.fine.eastward_wind.copy(data=missing | (pair.fine.eastward_wind > 99))
+    )
+    return replace(pair, fine=fine.assign_attrs(missing="mask"))
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """The weights at each validation, and the errors these shall have; they fall by default."""
+    seen, errors = [], [1 / step for step in range(1, 100)]
+
+    def record(model, setting, device):
+        seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
+        return {"validation": errors[len(seen) - 1]}
+
+    monkeypatch.setattr(loop, "validate", record)
+    return seen, errors
+
+
+# --- a step -------------------------------------------------------------------------------------
+
+
+def test_steps_are_those_of_a_plain_loop(pair, tmp_path):
+    optim = OptimConfig(lr=0.01, weight_decay=0, warmup_steps=2, final_lr_fraction=0.5, clip=0.3)
+    changes = {"steps": 4, "optim": optim, "loss": LossConfig(tv_weight=0)}
+    log, weights = train(pair, tmp_path / "run", **changes)
+
+    config = settings(**changes)
+    setting, model = prepare(config, pair), untrained(config, pair)
+    adam = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0)
+    rates = [0.005, 0.01, 0.01, 0.005]
+    norms = []
+    for entry, rate, batch in zip(log, rates, batches(config, setting.train), strict=True):
+        prediction = model(
+            batch.coarse,
+            latitude_deg=batch.latitude_deg,
+            longitude_deg=batch.longitude_deg,
+            spacing_km=batch.spacing_km,
+            statics=batch.statics,
+            periodic=True,
+        )
+        loss = (batch.weight * (prediction - batch.fine) ** 2).sum() / batch.weight.sum()
+        adam.zero_grad()
+        loss.backward()
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        norm = sum(float((gradient**2).sum()) for gradient in gradients) ** 0.5
+        for gradient in gradients:
+            gradient *= min(1, 0.3 / norm)
+        adam.param_groups[0]["lr"] = rate
+        adam.step()
+        norms.append(norm)
+        assert entry["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+        assert entry["norm"] == pytest.approx(norm, rel=1e-4)
+    assert max(norms) > 0.3  # the clip has acted
+    assert_close(weights, {k: v for k, v in model.state_dict().items() if k in weights}, atol=1e-5)
+
+
+@pytest.mark.parametrize(("columns", "prior_of"), [(11, "field"), (11, "residual"), (6, "field")])
+def test_the_prior_is_counted_over_all_neighbours(pair, tmp_path, columns, prior_of):
+    pair = replace(
+        pair,
+        coarse=pair.coarse.isel(longitude=slice(columns)),
+        fine=pair.fine.isel(longitude=slice(3 * columns)),
+        statics=pair.statics.isel(longitude=slice(3 * columns)),
+    )
+    loss = LossConfig(tv_weight=0.3, tv_diagonal=0.6, tv_of=prior_of)
+    config = settings(steps=1, loss=loss)
+    log, _ = train(pair, tmp_path / "run", steps=1, loss=loss)
+
+    setting = prepare(config, pair)
+    (batch,) = batches(config, setting.train)
+    with torch.no_grad():
+        _, base = setting.forward(untrained(config, pair), batch)
+    field, target, weight = (x.double().numpy() for x in (base, batch.fine, batch.weight))
+    right = np.roll(field, -1, axis=-1)  # a globe closes, a region ends
+    if columns < 11:
+        right[..., -1] = np.nan
+    total = (weight * (field - target) ** 2).sum()
+    if prior_of == "field":  # an untrained model adds nothing that the prior could see
+        upper, lower = np.s_[..., :-1, :], np.s_[..., 1:, :]
+        total += 0.3 * np.nansum(weight * abs(right - field))
+        total += 0.3 * np.nansum(weight[upper] * abs(field[lower] - field[upper]))
+        total += 0.18 * np.nansum(weight[upper] * abs(right[lower] - field[upper]))
+        total += 0.18 * np.nansum(weight[upper] * abs(field[lower] - right[upper]))
+    assert log[0]["loss"] == pytest.approx(total / weight.sum(), rel=1e-5)
+
+
+def test_parts_of_a_batch_add_up_to_the_batch(masked, tmp_path):
+    batch = next(iter(batches(settings(), prepare(settings(), masked).train)))
+    weights = batch.weight.sum((1, 2, 3))
+    assert weights.max() > 1.2 * weights.min()  # a mean over the parts would be another number
+
+    whole = train(masked, tmp_path / "1")
+    for parts in (2, 4):
+        log, weights = train(masked, tmp_path / str(parts), accumulate=parts)
+        for got, wanted in zip(log, whole[0], strict=True):
+            assert got == pytest.approx(wanted, rel=1e-5)
+        assert_close(weights, whole[1], atol=1e-6)
+
+
+def test_tiles_of_one_time_have_the_loss_of_the_whole_field(tmp_path):
+    globe = synthetic_pair(rows=17, columns=23, factor=2, years=1)
+    month = dict.fromkeys(("train", "validate", "test"), ("2001-01", "2001-01"))
+    globe = replace(globe, split=month)
+    loss = LossConfig(tv_weight=0.3, tv_of="field")
+    whole, _ = train(globe, tmp_path / "whole", steps=1, batch_size=1, loss=loss)
+    tiles = TilesConfig(rows=2, columns=3, halo_cells=3)
+    tiled, _ = train(globe, tmp_path / "tiled", steps=1, batch_size=6, loss=loss, tiles=tiles)
+    assert tiled[0]["loss"] == pytest.approx(whole[0]["loss"], rel=1e-5)
+    assert tiled[0]["validation"] == pytest.approx(whole[0]["validation"], rel=1e-5)
+
+
+def test_the_running_mean_is_kept(pair, tmp_path, recorded):
+    seen, _ = recorded
+    train(pair, tmp_path / "plain", steps=4, validate_every=1)
+    plain = seen.copy()
+    seen.clear()
+    _, kept = train(pair, tmp_path / "mean", steps=4, validate_every=1, ema_decay=0.7)
+    mean = plain[0]
+    for step in range(4):
+        if step:
+            mean = {name: 0.7 * mean[name] + 0.3 * plain[step][name] for name in mean}
+        assert_close(seen[step], mean, atol=1e-6)
+    assert_close(kept, {name: mean[name] for name in kept}, atol=1e-6)
+
+
+def test_bfloat16_stays_close(pair, tmp_path):
+    changes = {"steps": 12, "optim": OptimConfig(lr=3e-3, warmup_steps=3)}
+    full, weights = train(pair, tmp_path / "full", **changes)
+    half, rounded = train(pair, tmp_path / "half", dtype="bfloat16", **changes)
+    assert half[-1]["validation"] == pytest.approx(full[-1]["validation"], rel=0.02)
+    assert all(weight.dtype == torch.float32 for weight in rounded.values())
+    assert any(not torch.equal(rounded[name], weights[name]) for name in weights)
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+def test_training_beats_the_base(pair, tmp_path):
+    changes = {"steps": 25, "optim": OptimConfig(lr=5e-3, warmup_steps=5)}
+    config = settings(**changes)
+    base = validate(untrained(config, pair), prepare(config, pair), CPU)
+    log, _ = train(pair, tmp_path / "run", **changes)
+    assert log[-1]["validation"] < 0.8 * base["validation"]
+    assert log[-1]["rmse_eastward_wind"] < 0.9 * base["rmse_eastward_wind"]
+
+
+def test_a_seed_decides_every_bit(pair, tmp_path):
+    model = TINY.model_copy(update={"dropout": 0.2, "drop_path": 0.2, "drop_variables": 0.2})
+    changes = {"model": model, "ema_decay": 0.5, "batch_size": 3}
+    first, again = (train(pair, tmp_path / name, **changes) for name in ("first", "again"))
+    other, _ = train(pair, tmp_path / "other", seed=1, **changes)
+    assert first[0] == again[0]
+    assert_close(again[1], first[1], atol=0)
+    assert other[0]["loss"] != first[0][0]["loss"]
+
+
+def test_looking_does_not_change_what_is_learned(pair, tmp_path):
+    model = TINY.model_copy(update={"dropout": 0.3})
+    rare, _ = train(pair, tmp_path / "rare", model=model, steps=4)
+    often, _ = train(pair, tmp_path / "often", model=model, steps=4, validate_every=1)
+    plain, _ = train(pair, tmp_path / "plain", steps=4)
+    assert [entry["loss"] for entry in often] == [entry["loss"] for entry in rare]
+    assert plain[-1]["loss"] != rare[-1]["loss"]  # dropout has acted
+
+
+def test_the_log_has_a_line_a_step_and_ends_with_a_validation(pair, tmp_path):
+    log, _ = train(pair, tmp_path / "run", steps=5, validate_every=2)
+    assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5]
+    told = {"validation", "rmse_eastward_wind", "rmse_total_precipitation_24hr"}
+    for entry in log:
+        wanted = {"step", "loss", "norm"} | (told if entry["step"] in (2, 4, 5) else set())
+        assert set(entry) == wanted
+        assert np.isfinite(list(entry.values())).all()
+
+
+def test_what_is_kept_has_the_best_logged_error(pair, tmp_path):
+    changes = {"steps": 6, "validate_every": 1, "optim": OptimConfig(lr=0.05, warmup_steps=0)}
+    log, _ = train(pair, tmp_path / "run", **changes)
+    errors = [entry["validation"] for entry in log]
+    checkpoint = load_checkpoint(tmp_path / "run" / "best")
+    assert checkpoint.description.provenance["step"] == 1 + int(np.argmin(errors))
+    again = validate(checkpoint.model, prepare(settings(**changes), pair), CPU)
+    assert again["validation"] == pytest.approx(min(errors), rel=1e-6)
+
+
+@pytest.mark.parametrize(("errors", "best"), [([5, 3, 4], 2), ([2, 3, 4], 1), ([5, 4, 4], 2)])
+def test_later_weights_replace_earlier_ones_only_if_better(pair, tmp_path, recorded, errors, best):
+    seen, wanted = recorded
+    wanted[:] = [float(error) for error in errors]
+    _, kept = train(pair, tmp_path / "run", steps=3, validate_every=1)
+    assert_close(kept, {name: seen[best - 1][name] for name in kept}, atol=0)
+    assert any(not torch.equal(kept[name], seen[best % 3][name]) for name in kept)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(pair, tmp_path, monkeypatch):
+    plain, calls = loop.bayesian_tv, []
+
+    def spoiled(*args, **kwargs):
+        calls.append(1)
+        total, weight = plain(*args, **kwargs)
+        return (total * np.nan if len(calls) == 3 else total), weight
+
+    monkeypatch.setattr(loop, "bayesian_tv", spoiled)
+    with pytest.raises(FloatingPointError, match=r"finite loss, got nan .* step 3.*optim\.lr"):
+        train(pair, tmp_path / "run", steps=5, validate_every=2)
+    assert [entry["step"] for entry in entries(tmp_path / "run")] == [1, 2]
+    kept = load_checkpoint(tmp_path / "run" / "best").model
+    assert all(weight.isfinite().all() for weight in kept.parameters())
+
+
+def test_an_output_that_is_no_input_is_learned(pair, tmp_path):
+    dry = Pair("dry", pair.coarse[["eastward_wind"]], pair.fine, pair.statics, pair.split)
+    model = TINY.model_copy(update={"base": "delta"})
+    log, _ = train(dry, tmp_path / "run", model=model)
+    variance = float(np.log1p(dry.part("validate").fine.total_precipitation_24hr).var())
+    assert log[-1]["validation"] < variance
+
+
+# --- the folder ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_run_writes_down_its_settings(pair, tmp_path, monkeypatch, exists):
+    monkeypatch.setattr(loop, "open_pair", {"synthetic": pair}.__getitem__)
+    config = settings(steps=1, seed=5, tiles=TilesConfig(rows=2), loss=LossConfig(tv_weight=0.1))
+    folder = tmp_path / "runs" / "first"
+    if exists:
+        folder.mkdir(parents=True)
+    assert loop.run(config, folder) == folder / "best"
+    assert TrainConfig.model_validate_json((folder / "config.json").read_text()) == config
+    assert load_checkpoint(folder / "best").description.provenance["config"] == json.loads(
+        config.model_dump_json()
+    )
+
+
+def test_an_earlier_run_is_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "open_pair", lambda name: pytest.fail("read data before looking"))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "log.jsonl").write_text("earlier")
+    for path in (folder, folder / "log.jsonl"):
+        with pytest.raises(
+            FileExistsError, match=r"new or empty folder.*got .*run.*Choose another"
+        ):
+            loop.run(settings(), path)
+    assert [path.name for path in folder.iterdir()] == ["log.jsonl"]
+    assert (folder / "log.jsonl").read_text() == "earlier"
