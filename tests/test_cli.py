@@ -187,7 +187,7 @@ def test_launch_folders_run_the_command(stage, tmp_path):
 
 
 def test_module_runs_the_command(tmp_path):
-    done = _python("-m", "orbitds", "trian", cwd=tmp_path)
+    done = _python("-m", "orbitds", "trainn", cwd=tmp_path)
     assert done.returncode != 0
     assert done.stdout == ""
     assert 'Did you mean "train"?' in done.stderr
@@ -262,11 +262,11 @@ def test_a_stage_is_known_by_its_place(orbitds, heard):
         ("train --pair x --output y --optim.learning-rat 3", "--optim.learning-rat", "--optim"),
         ("train --pair x --output y --optim.warmup-step 3", "--optim.warmup-step", "warmup-steps"),
         ("infer a.nc --checkpoint x --output y.nc --tile 2x2", "--tile", "--tiles"),
-        ("eval --prediction x --truth y --output z --corse w", "--corse", "--coarse"),
+        ("eval --prediction x --truth y --output z --coars w", "--coars", "--coarse"),
         ("export x --output y --overwrit", "--overwrit", ""),
         ("demo --step 3", "--step", "--steps"),
-        ("trian --pair x", "trian", '"train"'),
-        ("catalog lits", "lits", '"list"'),
+        ("trainn --pair x", "trainn", '"train"'),
+        ("catalog listt", "listt", '"list"'),
     ],
 )
 def test_unknown_flags_are_refused_with_the_nearest(orbitds, heard, arguments, wrong, near):
@@ -284,9 +284,9 @@ def test_unknown_flags_are_refused_with_the_nearest(orbitds, heard, arguments, w
     [
         ("train", {"step": 3}, "step", "--steps"),
         ("train", {"optim": {"lrr": 1e-3}}, "lrr", "--optim.lr"),
-        ("train", {"model": {"widht": 8}}, "widht", "--model.width"),
+        ("train", {"model": {"widthh": 8}}, "widthh", "--model.width"),
         ("infer", {"tile": "2x2"}, "tile", "--tiles"),
-        ("eval", {"corse": "x.nc"}, "corse", "--coarse"),
+        ("eval", {"coars": "x.nc"}, "coars", "--coarse"),
     ],
 )
 def test_unknown_names_in_a_file_are_refused(orbitds, heard, tmp_path, stage, wrong, name, near):
@@ -303,14 +303,14 @@ def test_unknown_names_in_a_file_are_refused(orbitds, heard, tmp_path, stage, wr
 
 
 def test_a_preset_with_an_unknown_name_is_refused(orbitds, heard, tmp_path):
-    (tmp_path / "model.yaml").write_text("widht: 8\n", encoding="utf-8")
+    (tmp_path / "model.yaml").write_text("widthh: 8\n", encoding="utf-8")
     (tmp_path / "own.yaml").write_text(
         yaml.safe_dump({"pair": "x", "model": str(tmp_path / "model.yaml")}), encoding="utf-8"
     )
     answer = orbitds("train", "--config", tmp_path / "own.yaml", "--output", "run")
     assert answer.code != 0
     assert heard == []
-    assert "model.yaml: unknown name 'widht'. Did you mean 'width'?" in answer.err
+    assert "model.yaml: unknown name 'widthh'. Did you mean 'width'?" in answer.err
 
 
 @pytest.mark.parametrize(
