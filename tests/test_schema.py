@@ -16,6 +16,12 @@ class Halo(Frozen):
     """Cells on each side."""
 
 
+class Taper(Frozen):
+    """A group that may be left out."""
+
+    width_km: float = 100.0
+
+
 class Cut(Frozen):
     """A group of settings."""
 
@@ -23,7 +29,7 @@ class Cut(Frozen):
     """Tiles from north to south."""
     method: Literal["nearest", "bilinear"] = "nearest"
     halo: Halo = Halo()
-    further: Halo | None = None
+    taper: Taper | None = None
 
     @model_validator(mode="after")
     def _rule(self) -> "Cut":
@@ -37,7 +43,7 @@ def test_plain_values_become_a_group_and_come_back():
         "rows": 3,
         "method": "bilinear",
         "halo": {"halo_cells": 7},
-        "further": {"halo_cells": 2},
+        "taper": {"width_km": 55.5},
     }
     cut = parse(Cut, plain, source="here")
     assert (cut.rows, cut.method, cut.halo.halo_cells) == (3, "bilinear", 7)
@@ -68,8 +74,8 @@ def test_docstrings_are_the_help_text():
             "run.yaml: unknown name 'halo.halo_cell'. Did you mean 'halo_cells'?",
         ),
         (
-            {"further": {"halo_cell": 2}},
-            "run.yaml: unknown name 'further.halo_cell'. Did you mean 'halo_cells'?",
+            {"taper": {"widths_km": 2}},
+            "run.yaml: unknown name 'taper.widths_km'. Did you mean 'width_km'?",
         ),
         ({"quite_else": 2}, "run.yaml: unknown name 'quite_else'."),
         ({"rows": 0}, "run.yaml: rows: Input should be greater than 0 (got 0)"),
