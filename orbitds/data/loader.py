@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -37,7 +38,9 @@ class StepSampler(Sampler[list[int]]):
             yield batch
 
     def _order(self, epoch: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed((self.seed << 24) + epoch)
+        # one stream for each (seed, epoch), whatever their sizes
+        mixed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(mixed)
         return torch.randperm(self.length, generator=generator)
 
 

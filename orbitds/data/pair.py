@@ -157,4 +157,4 @@ def stack(ds: xr.Dataset, names: Sequence[str], dtype: type = np.float32) -> xr.
 
 def _held(ds: xr.Dataset) -> xr.Dataset:
     """Return a dataset in memory if it fits there: reading it step by step would cost more."""
-    return ds.load() if ds.nbytes <= IN_MEMORY_BYTES else ds
+    return ds.compute() if ds.nbytes <= IN_MEMORY_BYTES else ds

@@ -100,11 +100,11 @@ def test_tiles_together_weigh_each_cell_once(train, statistics, tiles):
     expected = np.repeat((area / area.mean())[:, None], train.fine.sizes["longitude"], axis=1)
     total = np.zeros((2, *expected.shape))
     for place, tile in enumerate(grid.tiles):
-        rows = np.repeat(np.asarray(tile.rows) * 3, 3) + np.tile(np.arange(3), len(tile.rows))
-        columns = np.asarray(tile.columns) * 3
-        columns = (np.repeat(columns, 3) + np.tile(np.arange(3), len(tile.columns))) % total.shape[
-            2
-        ]
+        rows, columns = (
+            (np.asarray(coarse)[:, None] * 3 + np.arange(3)).ravel()
+            for coarse in (tile.rows, tile.columns)
+        )
+        columns %= expected.shape[1]
         total[:, rows[:, None], columns] += samples[place].weight.numpy()
     np.testing.assert_allclose(total, np.stack([expected, expected]), rtol=1e-6)
 

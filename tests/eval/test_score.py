@@ -11,7 +11,6 @@ from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import EvalConfig, ModelConfig
 from orbitds.data.climatology import Climatology
 from orbitds.data.pair import stack
-from orbitds.eval import score as module
 from orbitds.eval.score import run, score
 from orbitds.grid import block_mean
 from orbitds.infer.downscaler import downscale
@@ -157,7 +156,7 @@ def test_blocks_of_time_do_not_change_scores(monkeypatch, pair, checkpoint_folde
     test = pair.part("test")
     several = {"coarse": test.coarse, "checkpoint": load_checkpoint(checkpoint_folder)}
     whole = score(perturbed(test.fine), test.fine, **several)
-    monkeypatch.setattr(module, "BLOCK_CELLS", 5 * 21 * 33)  # 5, 5 and 2 months
+    monkeypatch.setattr("orbitds.data.blocks.BLOCK_CELLS", 5 * 2 * 21 * 33)  # 5, 5 and 2 months
     assert_equal_scores(score(perturbed(test.fine), test.fine, **several), whole, rel=1e-9)
 
 
@@ -292,8 +291,9 @@ def test_common_times_are_scored():
 
 def test_further_variables_are_left_alone():
     truth = weather()
-    prediction = perturbed(truth)[[WIND]].assign(cloud=truth[WIND])
-    table = score(prediction, truth.assign(orography=truth[WIND][0]))
+    height = (100 * truth[WIND][0]).assign_attrs(units="m")
+    prediction = perturbed(truth)[[WIND]].assign(cloud=truth[WIND], orography=height)
+    table = score(prediction, truth.assign(cloud=truth[WIND], orography=height))
     assert [row.variable for row in table.rows] == [WIND]
 
 

@@ -307,6 +307,32 @@ def test_a_run_writes_down_its_settings(pair, tmp_path, monkeypatch, exists):
     )
 
 
+def test_a_run_that_fails_early_leaves_nothing(pair, tmp_path, monkeypatch):
+    spoilt = pair.coarse.copy(deep=True)
+    spoilt["eastward_wind"][:24, 2, 1] = np.nan
+    monkeypatch.setattr(loop, "open_pair", lambda name: replace(pair, coarse=spoilt))
+    with pytest.raises(ValueError, match="eastward_wind without missing values, got NaN"):
+        loop.run(settings(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_later_keeps_its_best_weights(pair, tmp_path, monkeypatch):
+    plain, calls = loop.bayesian_tv, []
+
+    def full(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("out of memory")
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "open_pair", lambda name: pair)
+    monkeypatch.setattr(loop, "bayesian_tv", full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        loop.run(settings(validate_every=2), tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / "best").description.provenance["step"] == 2
+    assert [entry["step"] for entry in entries(tmp_path / "run")] == [1, 2]
+
+
 def test_an_earlier_run_is_not_overwritten(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "open_pair", lambda name: pytest.fail("read data before looking"))
     folder = tmp_path / "run"

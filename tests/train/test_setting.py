@@ -175,6 +175,17 @@ def test_a_period_without_data_is_refused(pair):
         prepare(config(), later)
 
 
+def test_months_that_training_lacks_are_told(pair):
+    short = replace(pair, split=pair.split | {"train": ("2001-01", "2002-03")})
+    prepare(config("bicubic"), short)  # has no use for them
+    short = replace(pair, split=pair.split | {"train": ("2001-01", "2001-10")})
+    with pytest.warns(UserWarning, match=r"of synthetic lack the calendar months \[11, 12\]"):
+        region = prepare(config(), short).region()
+    known = pair.fine["eastward_wind"].isel(time=slice(10)).astype(float).mean("time")
+    assert region.fine_climatology is not None
+    np.testing.assert_allclose(region.fine_climatology[11, 0], known, rtol=1e-6, atol=1e-6)
+
+
 # --- what the checkpoint will know --------------------------------------------------------------
 
 
