@@ -3,9 +3,12 @@
 What has session scope is shared by all tests: copy it before you change it.
 """
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
+from orbitds import cli
 from orbitds.checkpoint import save_checkpoint
 from orbitds.config import ModelConfig
 from orbitds.data.climatology import Climatology
@@ -73,3 +76,31 @@ def checkpoint_folder(pair, statistics, tmp_path_factory):
 def coarse(pair):
     """The coarse test year as a user would have it, with units; yours to change."""
     return pair.part("test").coarse.copy(deep=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def orbitds(monkeypatch, capsys):
+    """Run the command line in this process."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def run(*arguments):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["orbitds", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        return Answer(code, *capsys.readouterr())
+
+    return run

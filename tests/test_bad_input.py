@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 import xarray as xr
 import yaml
 
-from orbitds import cli
 from orbitds.checkpoint import file_hash, load_checkpoint
 
 # How remedies begin.
@@ -26,34 +24,6 @@ REMEDY = re.compile(
     r"Make it|Move|Name|Regrid|Rename|Select|State it)\b"
 )
 CHANGES_NOTHING = "the folder is as it was"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def orbitds(monkeypatch, capsys):
-    """Run the command line in this process."""
-    monkeypatch.setenv("COLUMNS", "1000")
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-
-    def run(*arguments):
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["orbitds", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        return Answer(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -79,34 +78,6 @@ OTHERS = {
         "overwrite": True,
     },
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def orbitds(monkeypatch, capsys):
-    """Run the command line in this process."""
-    monkeypatch.setenv("COLUMNS", "400")
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-
-    def run(*arguments):
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["orbitds", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        return Answer(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
