@@ -75,7 +75,7 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
     )
     optimizer, schedule = make_optimizer(model, config.optim, config.steps)
     log = JsonLines(output / LOG)
-    best = float("inf")
+    best, validated = float("inf"), ""
     with progress("train", config.steps) as report:
         for step, batch in enumerate(_batches(config, setting.train), start=1):
             model.train()
@@ -101,11 +101,12 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
             if step % config.validate_every == 0 or step == config.steps:
                 scored = model if averaged is None else averaged.module
                 entry |= validate(scored, setting, device)
+                validated = f", validation {entry['validation']:.4f}"
                 if entry["validation"] < best:
                     best = entry["validation"]
                     keep(scored, setting, config, step, output / BEST)
             log.write(**entry)
-            report(step, " ".join(f"{key} {value:.4g}" for key, value in list(entry.items())[1:]))
+            report(step, f"loss {entry['loss']:.4f}{validated}")
     return output / BEST
 
 
