@@ -156,7 +156,7 @@ def open_file(path: Path) -> xr.Dataset:
             return xr.open_zarr(path, consolidated=_is_consolidated(path), chunks={})
         # `auto`: the whole of a variable that the file does not chunk may not fit in memory
         return xr.open_dataset(path, engine="netcdf4", chunks="auto")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Wanted a NetCDF file or a Zarr store, got {path}, which opens as neither "
             f"({error}). Check the path, and that the file is complete."

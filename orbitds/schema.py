@@ -33,16 +33,24 @@ def parse(kind: type[C], settings: dict[str, Any], *, source: str) -> C:
 def _explain(kind: type[BaseModel], item: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown name {place!r}.{did_you_mean(str(item['loc'][-1]), _field_names(kind))}"
+        return f"unknown name {place!r}.{_nearest(kind, place)}"
     if not place:  # a rule over several fields, which says itself what it got
         return item["msg"].removeprefix("Value error, ")
     return f"{place}: {item['msg']} (got {item.get('input')!r})"
 
 
-def _field_names(kind: type[BaseModel]) -> list[str]:
+def _nearest(kind: type[BaseModel], wrong: str) -> str:
+    """Return a hint at the name that was meant: spelled alike, or standing in another group."""
+    names = _dotted_names(kind)
+    leaf = wrong.rpartition(".")[2]
+    misplaced = next((name for name in names if name.rpartition(".")[2] == leaf), None)
+    return f" Did you mean {misplaced!r}?" if misplaced else did_you_mean(wrong, names)
+
+
+def _dotted_names(kind: type[BaseModel]) -> list[str]:
     names = list(kind.model_fields)
-    for field in kind.model_fields.values():
+    for group, field in kind.model_fields.items():
         for inner in (field.annotation, *get_args(field.annotation)):  # `Group | None` too
             if isinstance(inner, type) and issubclass(inner, BaseModel):
-                names += inner.model_fields
+                names += [f"{group}.{name}" for name in _dotted_names(inner)]
     return names

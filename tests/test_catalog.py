@@ -269,8 +269,11 @@ def test_dataset_entry_must_state_its_terms(entry):
     [
         ({"input": ["eastward_wind"]}, "unknown name 'input'. Did you mean 'inputs'"),
         ({"coarse": {"coarsen": 0}}, "coarse.CoarsenEntry.coarsen: .*greater than 0 .got 0"),
-        ({"coarse": {"coarsn": 4}}, "unknown name 'coarse.CoarsenEntry.coarsn'.*'coarsen'"),
-        ({"statics": {"dataset": "noise", "variables_": []}}, "'statics.variables_'.*'variables'"),
+        ({"coarse": {"coarsn": 4}}, "unknown name 'coarse.CoarsenEntry.coarsn'.*'coarse.coarsen'"),
+        (
+            {"statics": {"dataset": "noise", "variables_": []}},
+            "'statics.variables_'.*'statics.variables'",
+        ),
         ({"split": {"train": ["1982", "1985"]}}, r"train, validate and test .*got \['train'\]"),
         ({"split": PAIR["split"] | {"tests": ["1", "2"]}}, "split.tests"),
         ({"split": PAIR["split"] | {"test": ["1987"]}}, "split.test"),

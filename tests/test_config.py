@@ -147,7 +147,11 @@ def test_mistake_in_a_preset_names_its_file(written):
         (TrainConfig, {"pair": "p", "batch_size": 6, "accumulate": 4}, "accumulate, got 6 and 4"),
         (TrainConfig, {}, "pair: Field required"),
         (TrainConfig, {"pair": "p", "optim": {"lr": 0}}, "optim.lr: .*greater than 0 .got 0"),
-        (TrainConfig, {"pair": "p", "optim": {"lrr": 1}}, "name 'optim.lrr'. Did you mean 'lr'"),
+        (
+            TrainConfig,
+            {"pair": "p", "optim": {"lrr": 1}},
+            "name 'optim.lrr'. Did you mean 'optim.lr'",
+        ),
         (TrainConfig, {"pair": "p", "dtype": "float16"}, "dtype: .*'float32' or 'bfloat16'"),
         (ModelConfig, {"dropout": 1.0}, r"dropout: .*less than 1 .got 1\.0"),
         (ModelConfig, {"base": "cubic"}, "base: .*'bilinear', 'bicubic' or 'delta'.*got 'cubic'"),

@@ -71,11 +71,15 @@ def test_docstrings_are_the_help_text():
         ({"row": 2}, "run.yaml: unknown name 'row'. Did you mean 'rows'?"),
         (
             {"halo": {"halo_cell": 2}},
-            "run.yaml: unknown name 'halo.halo_cell'. Did you mean 'halo_cells'?",
+            "run.yaml: unknown name 'halo.halo_cell'. Did you mean 'halo.halo_cells'?",
         ),
         (
             {"taper": {"widths_km": 2}},
-            "run.yaml: unknown name 'taper.widths_km'. Did you mean 'width_km'?",
+            "run.yaml: unknown name 'taper.widths_km'. Did you mean 'taper.width_km'?",
+        ),
+        (
+            {"halo_cells": 2},
+            "run.yaml: unknown name 'halo_cells'. Did you mean 'halo.halo_cells'?",
         ),
         ({"quite_else": 2}, "run.yaml: unknown name 'quite_else'."),
         ({"rows": 0}, "run.yaml: rows: Input should be greater than 0 (got 0)"),

@@ -91,6 +91,7 @@ class Downscaler:
         self.tiles = _check_tiles(tiles)
         self.batch_size = batch_size
         self.device = device
+        choose_device(device)  # a device that is not there is refused before anything is written
         self._warned: set[str] = set()
 
     @property
@@ -101,7 +102,8 @@ class Downscaler:
         return self._checkpoint
 
     def check_grid(self, grid: Grid) -> None:
-        """Refuse a grid that the checkpoint was not trained for."""
+        """Refuse a grid that the checkpoint was not trained for, or that cannot be tiled so."""
+        self._tile_grid(grid)
         wanted, _ = self.checkpoint.description.spacing_km
         if abs(grid.spacing_km / wanted - 1) > SPACING_TOLERANCE:
             raise ValueError(
@@ -156,6 +158,12 @@ class Downscaler:
         checkpoint = self.checkpoint
         region = checkpoint.region
         if region is None:
+            if checkpoint.description.statics:
+                self._say(
+                    f"Checkpoint {checkpoint.name!r} carries no static fields "
+                    f"({', '.join(checkpoint.description.statics)}): the model does without. "
+                    "Expect less skill."
+                )
             return None
         cut = region.cut(fine_grid, checkpoint.factor)
         if cut is None:

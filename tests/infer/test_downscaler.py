@@ -1,6 +1,7 @@
 """The downscaler: tiles, batches and pickling change nothing that they should not."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,10 @@ def test_loaded_checkpoint_serves_as_its_path_does(coarse, checkpoint_folder):
     xr.testing.assert_identical(
         downscale(coarse, load_checkpoint(checkpoint_folder)), downscale(coarse, checkpoint_folder)
     )
+
+
+def test_missing_static_fields_are_told(coarse, checkpoint_folder):
+    without = replace(load_checkpoint(checkpoint_folder), region=None)
+    with pytest.warns(UserWarning, match=r"carries no static fields \(orography\)"):
+        fine = downscale(coarse, without)
+    assert np.isfinite(fine["eastward_wind"]).all()

@@ -34,3 +34,28 @@ def test_tiles_are_parsed_or_refused():
     for wrong in ("2", "x", "2x", "0x3", "2x-3", "2 x 4", "many"):
         with pytest.raises(ValueError, match="Wanted tiles as"):
             parse_tiles(wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"device": "cuda:7"}, "Wanted a device of this machine, got 'cuda:7'"),
+        ({"tiles": "8x1"}, "Wanted at most 7 x 11 tiles"),
+        ({"tiles": "some"}, "Wanted tiles as"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_written(
+    coarse, checkpoint_folder, tmp_path, monkeypatch, options, told
+):
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    monkeypatch.setattr(
+        "orbitds.infer.run.write", lambda *a, **k: pytest.fail("began to write before looking")
+    )
+    config = InferConfig(
+        input=str(tmp_path / "coarse.nc"),
+        checkpoint=str(checkpoint_folder),
+        output=tmp_path / "fine.nc",
+        **options,
+    )
+    with pytest.raises(ValueError, match=told):
+        run(config)
