@@ -20,6 +20,8 @@ class Region:
     """Monthly means of the outputs, [12, U, Hf, Wf]."""
     coarse_climatology: np.ndarray | None = None
     """The same on the coarse grid, [12, U, H, W]."""
+    offset: tuple[int, int] = (0, 0)
+    """Coarse rows and columns of the training grid that lie north and west."""
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "Region":
@@ -60,4 +62,5 @@ class Region:
             statics=statics,
             fine_climatology=fine_climatology,
             coarse_climatology=coarse_climatology,
+            offset=(int(rows[0]) // factor, int(columns[0]) // factor),
         )

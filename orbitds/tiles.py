@@ -48,6 +48,9 @@ class TileGrid:
         Whether the last column is a neighbour of the first.
     margin_cells
         Outer cells of the halo that see too little around them to be worth blending.
+    align_cells
+        Windows begin at multiples of this, the patch of a model, so that the patches of a window
+        are patches of the field; except where the width of a circle is no multiple itself.
     """
 
     height: int
@@ -57,6 +60,7 @@ class TileGrid:
     halo_cells: int = 0
     periodic: bool = False
     margin_cells: int = 0
+    align_cells: int = 1
 
     def __post_init__(self) -> None:
         if self.rows > self.height or self.columns > self.width:
@@ -68,8 +72,12 @@ class TileGrid:
     @cached_property
     def window(self) -> tuple[int, int]:
         """Coarse rows and columns of every window."""
-        rows = -(-self.height // self.rows) + 2 * self.halo_cells
-        columns = -(-self.width // self.columns) + 2 * self.halo_cells
+        spare = 2 * self.halo_cells + self.align_cells - 1
+        rows = -(-self.height // self.rows) + spare
+        columns = -(-self.width // self.columns) + spare
+        # the last window ends at the border and begins at a multiple too
+        rows += (self.height - rows) % self.align_cells
+        columns += (-columns if self.periodic else self.width - columns) % self.align_cells
         return min(rows, self.height), min(columns, self.width)
 
     @property
@@ -85,7 +93,7 @@ class TileGrid:
         height, width = self.window
         return [
             Tile(
-                rows=_slide(rows, height, self.height),
+                rows=self._slide(rows, height, self.height),
                 columns=self._columns(columns, width),
                 core_rows=rows,
                 core_columns=columns,
@@ -144,11 +152,19 @@ class TileGrid:
 
     def _columns(self, core: range, width: int) -> range:
         if not self.periodic:
-            return _slide(core, width, self.width)
+            return self._slide(core, width, self.width)
         if width == self.width:
             return range(self.width)
-        start = core.start - self.halo_cells
+        start = self._start(core)
         return range(start, start + width)
+
+    def _slide(self, core: range, size: int, length: int) -> range:
+        """Return the window of a given size around a core, slid inward at the borders."""
+        start = min(max(self._start(core), 0), length - size)
+        return range(start, start + size)
+
+    def _start(self, core: range) -> int:
+        return (core.start - self.halo_cells) // self.align_cells * self.align_cells
 
 
 def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple[int, int]:
@@ -169,13 +185,6 @@ def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple
 def _cores(length: int, parts: int) -> list[range]:
     edges = [part * length // parts for part in range(parts + 1)]
     return [range(start, stop) for start, stop in itertools.pairwise(edges)]
-
-
-def _slide(core: range, size: int, length: int) -> range:
-    """Window of a given size around a core, slid inward at the borders."""
-    spare = size - len(core)
-    start = min(max(core.start - spare // 2, 0), length - size)
-    return range(start, start + size)
 
 
 def _inside(window: range, core: range, factor: int) -> Float[Tensor, " n"]:

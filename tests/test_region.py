@@ -48,6 +48,7 @@ def test_a_cut_has_the_cells_of_the_grid(region, row, column, rows, columns, tur
         expected = whole[..., wanted_rows, :].take(wanted_columns, axis=-1, mode="wrap")
         np.testing.assert_array_equal(field, expected)
     assert cut.grid.matches(fine)
+    assert cut.offset == (row, column % 10)
 
 
 @pytest.mark.parametrize(

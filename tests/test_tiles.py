@@ -25,6 +25,7 @@ def tile_grids(draw):
         halo_cells=draw(st.integers(0, 4)),
         periodic=draw(st.booleans()),
         margin_cells=draw(st.integers(0, 3)),
+        align_cells=draw(st.integers(1, 3)),
     )
 
 
@@ -91,6 +92,24 @@ def test_the_halo_surrounds_the_core_up_to_the_border(grid):
             west = east = halo
         assert tile.core_columns.start - tile.columns.start >= min(halo, west)
         assert tile.columns.stop - tile.core_columns.stop >= min(halo, east)
+
+
+@settings(max_examples=60, deadline=None)
+@given(grid=tile_grids())
+def test_patches_of_a_window_are_patches_of_the_field(grid):
+    for tile in grid.tiles:
+        assert tile.rows.start % grid.align_cells == 0
+        assert tile.columns.start % grid.align_cells == 0
+        if grid.periodic and not grid.wraps:
+            assert len(tile.columns) % grid.align_cells == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(grid=tile_grids())
+def test_windows_are_no_larger_than_core_halo_and_alignment_need(grid):
+    spare = 2 * grid.halo_cells + 2 * (grid.align_cells - 1)
+    assert grid.window[0] <= -(-grid.height // grid.rows) + spare
+    assert grid.window[1] <= -(-grid.width // grid.columns) + spare
 
 
 @settings(max_examples=60, deadline=None)

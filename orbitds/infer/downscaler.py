@@ -143,6 +143,8 @@ class Downscaler:
             normalizer = checkpoint.normalizer(checkpoint.description.statics)
             statics = normalizer(torch.tensor(region.statics))
         climatology = self._climatology(region, time)
+        north, west = (0, 0) if region is None else region.offset
+        patch = checkpoint.model.config.patch
         fine = run_windows(
             checkpoint.model.to(choose_device(self.device)),
             inputs,
@@ -151,6 +153,7 @@ class Downscaler:
             statics=statics,
             climatology=climatology,
             batch_size=self.batch_size,
+            phase=(north % patch, west % patch),
         )
         return checkpoint.normalizer(checkpoint.outputs).inverse(fine)
 
@@ -205,7 +208,15 @@ class Downscaler:
             rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, halo)
         else:
             rows = columns = 1
-        return TileGrid(*grid.shape, rows, columns, halo, grid.periodic, margin_cells=reach)
+        return TileGrid(
+            *grid.shape,
+            rows,
+            columns,
+            halo,
+            grid.periodic,
+            margin_cells=reach,
+            align_cells=self.checkpoint.model.config.patch,
+        )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
         outputs = self.checkpoint.outputs

@@ -21,6 +21,7 @@ def run_windows(
     statics: Float[Tensor, "S Hf Wf"] | None,
     climatology: tuple[Tensor, Tensor] | None,
     batch_size: int | None = None,
+    phase: tuple[int, int] = (0, 0),
 ) -> Float[Tensor, "T U Hf Wf"]:
     """Return normalised fine fields on the CPU.
 
@@ -36,6 +37,8 @@ def run_windows(
         As ``Reslim.forward`` takes them, for the whole field.
     batch_size
         Windows run at once.
+    phase
+        As ``Reslim.forward`` takes it; windows that begin at whole patches share it.
     """
     factor = model.factor
     windows = []
@@ -55,6 +58,7 @@ def run_windows(
                 around,
                 None if normal is None else tuple(n[start : start + size] for n in normal),
                 periodic=tiles.wraps,
+                phase=phase,
             )
             for start in range(0, fields.shape[0], size)
         ]
@@ -70,6 +74,7 @@ def _run(
     climatology: tuple[Tensor, ...] | None,
     *,
     periodic: bool,
+    phase: tuple[int, int],
 ) -> Tensor:
     device = next(model.parameters()).device
 
@@ -87,6 +92,7 @@ def _run(
                 else (climatology[0].to(device), climatology[1].to(device))
             ),
             periodic=periodic,
+            phase=phase,
         )
     return fine.float().cpu()
 

@@ -112,6 +112,7 @@ class Reslim(nn.Module):
         statics: Float[Tensor, "B S Hf Wf"] | None = None,
         climatology: tuple[Tensor, Tensor] | None = None,
         periodic: bool = False,
+        phase: tuple[int, int] = (0, 0),
     ) -> Float[Tensor, "B U {self.factor}*H {self.factor}*W"]:
         """Return the fine fields.
 
@@ -133,6 +134,9 @@ class Reslim(nn.Module):
             Without it delta change falls back to interpolation.
         periodic
             Whether the window spans the whole circle of longitude.
+        phase
+            Rows and columns of the first patch that lie north and west of the field, where it is
+            cut from a larger one: so the trunk meets the patches that it was trained on.
         """
         return self.forward_with_base(
             coarse,
@@ -143,6 +147,7 @@ class Reslim(nn.Module):
             statics=statics,
             climatology=climatology,
             periodic=periodic,
+            phase=phase,
         )[0]
 
     def forward_with_base(
@@ -156,11 +161,21 @@ class Reslim(nn.Module):
         statics: Tensor | None = None,
         climatology: tuple[Tensor, Tensor] | None = None,
         periodic: bool = False,
+        phase: tuple[int, int] = (0, 0),
     ) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"]]:
         """Return the fine fields and the base they start from; arguments as in ``forward``."""
         variables = self.inputs if variables is None else tuple(variables)
+        seen = coarse
+        if statics is not None and self.statics:
+            seen = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
         decoded = self._trunk(
-            coarse, variables, latitude_deg, longitude_deg, spacing_km, statics, periodic=periodic
+            seen,
+            variables if seen is coarse else (*variables, *self.statics),
+            latitude_deg,
+            longitude_deg,
+            spacing_km,
+            periodic=periodic,
+            phase=phase,
         )
         base, detail = self.base(coarse, variables, climatology, periodic=periodic)
         fine = base + decoded
@@ -174,48 +189,51 @@ class Reslim(nn.Module):
 
     def _trunk(
         self,
-        coarse: Tensor,
+        fields: Tensor,
         variables: tuple[str, ...],
         latitude_deg: Tensor,
         longitude_deg: Tensor,
         spacing_km: Tensor,
-        statics: Tensor | None,
         *,
         periodic: bool,
+        phase: tuple[int, int],
     ) -> Float[Tensor, "B U Hf Wf"]:
-        height, width = coarse.shape[-2:]
-        fields = coarse
-        if statics is not None and self.statics:
-            fields = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
-            variables = (*variables, *self.statics)
-        patch = self.config.patch
-        fields = _fill_patches(fields, patch, periodic=periodic)
+        height, width = fields.shape[-2:]
+        patch, (north, west) = self.config.patch, phase
+        fields = _fill_patches(fields, patch, phase, periodic=periodic)
         rows, columns = (size // patch for size in fields.shape[-2:])
         tokens = self.aggregate(fields, variables)  # B N D
         tokens = tokens + self.position(
-            _patch_centres(latitude_deg, rows, patch), _patch_centres(longitude_deg, columns, patch)
+            _patch_centres(latitude_deg, rows, patch, north),
+            _patch_centres(longitude_deg, columns, patch, west),
         )
         tokens = tokens + self.resolution(spacing_km)
         tokens = self.encoder(tokens)
-        # the closing convolution may wrap only where the last patch ends with the circle
+        # the closing convolution may wrap only where the patches fill the circle
         wraps = periodic and columns * patch == width
         decoded = self.decode(tokens, rows, periodic=wraps)
+        decoded = decoded[..., north * self.factor :, west * self.factor :]
         return decoded[..., : height * self.factor, : width * self.factor]
 
 
-def _fill_patches(fields: Tensor, patch: int, *, periodic: bool) -> Tensor:
-    """Extend a field south and east to whole patches: longitude wraps, latitude repeats."""
-    south, east = (-size % patch for size in fields.shape[-2:])
-    if east:
-        fields = F.pad(fields, (0, east, 0, 0), mode="circular" if periodic else "replicate")
-    return F.pad(fields, (0, 0, 0, south), mode="replicate") if south else fields
+def _fill_patches(fields: Tensor, patch: int, phase: tuple[int, int], *, periodic: bool) -> Tensor:
+    """Extend a field to whole patches: longitude wraps, latitude repeats."""
+    north, west = phase
+    height, width = fields.shape[-2:]
+    south, east = -(north + height) % patch, -(west + width) % patch
+    if east or west:
+        mode = "circular" if periodic else "replicate"
+        fields = F.pad(fields, (west, east, 0, 0), mode=mode)
+    if north or south:
+        fields = F.pad(fields, (0, 0, north, south), mode="replicate")
+    return fields
 
 
 def _patch_centres(
-    centres_deg: Float[Tensor, "B n"], patches: int, patch: int
+    centres_deg: Float[Tensor, "B n"], patches: int, patch: int, before: int
 ) -> Float[Tensor, "B {patches}"]:
-    """Return the mean coordinate of each patch of a uniform axis, beyond its end too."""
+    """Return the mean coordinate of each patch of a uniform axis, beyond its ends too."""
     first, last = centres_deg[:, :1], centres_deg[:, -1:]
     step = (last - first) / max(centres_deg.shape[1] - 1, 1)
-    middle = torch.arange(patches, device=centres_deg.device) * patch + (patch - 1) / 2
+    middle = torch.arange(patches, device=centres_deg.device) * patch + (patch - 1) / 2 - before
     return first + step * middle

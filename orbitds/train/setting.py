@@ -72,6 +72,7 @@ def prepare(config: TrainConfig, pair: Pair) -> Setting:
         columns=config.tiles.columns,
         halo_cells=config.tiles.halo_cells,
         periodic=pair.coarse_grid.periodic,
+        align_cells=config.model.patch,
     )
     return Setting(
         pair=pair,

@@ -11,6 +11,7 @@ import xarray as xr
 from orbitds.checkpoint import load_checkpoint
 from orbitds.data.door import enter
 from orbitds.infer.downscaler import Downscaler, downscale
+from orbitds.infer.windows import run_windows
 
 
 @pytest.fixture
@@ -93,3 +94,15 @@ def test_missing_static_fields_are_told(coarse, checkpoint_folder):
     with pytest.warns(UserWarning, match=r"carries no static fields \(orography\)"):
         fine = downscale(coarse, without)
     assert np.isfinite(fine["eastward_wind"]).all()
+
+
+def test_a_region_keeps_the_patches_of_training(coarse, checkpoint_folder, monkeypatch):
+    phases = []
+    monkeypatch.setattr(
+        "orbitds.infer.downscaler.run_windows",
+        lambda *a, phase, **k: phases.append(phase) or run_windows(*a, phase=phase, **k),
+    )
+    for north, west in ((0, 0), (1, 0), (2, 3), (3, 4)):
+        region = coarse.isel(latitude=slice(north, None), longitude=slice(west, 10))
+        downscale(region, checkpoint_folder)
+    assert phases == [(0, 0), (1, 0), (0, 1), (1, 0)]  # patches of two cells

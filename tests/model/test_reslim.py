@@ -301,6 +301,33 @@ def test_without_attention_a_patch_reaches_its_own_block_alone(row, column, patc
     assert not change[0].any()
 
 
+@pytest.mark.parametrize(("north", "west"), [(0, 0), (1, 0), (0, 3), (3, 2)])
+def test_patches_of_a_window_are_those_of_the_field(north, west):
+    """A trunk without attention paints a cut window as it paints the field around it."""
+    patch, factor = 4, 2
+    model = randomised(model_of(patch=patch, factor=factor, correction_width=0))
+    with torch.no_grad():
+        for block in model.encoder[:-1]:
+            block.project.weight.zero_()
+            block.project.bias.zero_()
+    sample = sample_of(12, 14, factor=factor, climatology=False)
+    whole = decoded(model, sample)
+    top, left = 4 + north, 4 + west
+    window = sample | {
+        "coarse": sample["coarse"][..., top:, left:],
+        "latitude_deg": sample["latitude_deg"][:, top:],
+        "longitude_deg": sample["longitude_deg"][:, left:],
+        "statics": sample["statics"][..., factor * top :, factor * left :],
+    }
+    # the first patch is filled up with what lies in the window, and the rim of the convolution
+    first = [factor * (-start % patch) + 1 for start in (top, left)]
+    wanted = whole[..., factor * top + first[0] :, factor * left + first[1] :]
+    got = decoded(model, window | {"phase": (north, west)})
+    close(got[..., first[0] :, first[1] :], wanted)
+    if north or west:
+        assert (decoded(model, window)[..., first[0] :, first[1] :] - wanted).std() > 0.01
+
+
 def test_a_sample_is_its_own():
     model, sample = randomised(model_of(base="delta")), sample_of()
     both = run(model, sample)

@@ -148,8 +148,9 @@ def test_a_pair_without_statics_gives_none(pair):
     ("tiles", "columns", "window", "wraps"),
     [
         ({}, 11, (7, 11), True),
-        ({"rows": 2, "columns": 3, "halo_cells": 2}, 11, (7, 8), False),
-        ({"rows": 3, "columns": 1, "halo_cells": 1}, 11, (5, 11), True),
+        # windows begin at whole patches of 2 cells
+        ({"rows": 2, "columns": 3, "halo_cells": 2}, 11, (7, 10), False),
+        ({"rows": 3, "columns": 1, "halo_cells": 1}, 11, (7, 11), True),
         ({}, 6, (7, 6), False),  # a region has edges in the east and west
     ],
 )
