@@ -113,6 +113,11 @@ class TileGrid:
         rows, columns = self.index(tile, factor)
         return field[..., rows, :].index_select(-1, columns.to(field.device))
 
+    def longitude(self, longitude_deg: Float[Tensor, " W"], tile: Tile) -> Float[Tensor, " w"]:
+        """Return the longitudes of a window, rising also where it wraps."""
+        turns = torch.tensor(tile.columns).div(self.width, rounding_mode="floor")
+        return longitude_deg[self.index(tile)[1]] + 360 * turns
+
     def core_mask(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
         """Return 1 on the core of a window and 0 on its halo."""
         return torch.outer(

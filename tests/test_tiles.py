@@ -368,3 +368,11 @@ def test_a_blend_wants_one_window_for_each_tile():
     grid = TileGrid(4, 6, 2, 2)
     with pytest.raises(ValueError, match="shorter"):
         grid.blend([torch.zeros(grid.window)] * 3)
+
+
+def test_longitudes_of_a_window_rise_across_the_seam():
+    grid = TileGrid(3, 8, 1, 4, halo_cells=1, periodic=True)
+    longitude = torch.arange(8) * 45.0 + 10
+    first, *_, last = grid.tiles
+    assert grid.longitude(longitude, first).tolist() == [-35, 10, 55, 100]
+    assert grid.longitude(longitude, last).tolist() == [235, 280, 325, 370]

@@ -99,8 +99,8 @@ class Samples(Dataset):
         target = self.normalize_outputs(fine)
         weight = self.tiles.cut(self._area, tile, factor) * self.tiles.core_mask(tile, factor)
         fine_climatology, coarse_climatology = self._climatology(step, tile)
-        rows, columns = self.tiles.index(tile)
-        turns = torch.tensor(tile.columns).div(self.tiles.width, rounding_mode="floor")
+        rows, _ = self.tiles.index(tile)
+        longitude = self.tiles.longitude(torch.tensor(pair.coarse_grid.longitude_deg), tile)
         return Sample(
             coarse=self.normalize_inputs(coarse),
             fine=target.nan_to_num(),
@@ -109,9 +109,7 @@ class Samples(Dataset):
             fine_climatology=fine_climatology,
             coarse_climatology=coarse_climatology,
             latitude_deg=torch.tensor(pair.coarse_grid.latitude_deg[rows]).float(),
-            longitude_deg=(
-                torch.tensor(pair.coarse_grid.longitude_deg)[columns] + 360 * turns
-            ).float(),
+            longitude_deg=longitude.float(),
             spacing_km=torch.tensor([pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km]),
         )
 

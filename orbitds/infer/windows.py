@@ -98,12 +98,10 @@ def _run(
 
 
 def _place(grid: Grid, tiles: TileGrid, tile: Tile, factor: int) -> dict[str, Tensor]:
-    """Return where a window lies, with longitudes that rise also where it wraps."""
-    rows, columns = tiles.index(tile)
-    turns = torch.tensor(list(tile.columns)).div(tiles.width, rounding_mode="floor")
-    longitude = torch.tensor(grid.longitude_deg)[columns] + 360 * turns
+    """Return where a window lies."""
+    rows, _ = tiles.index(tile)
     return {
         "latitude_deg": torch.tensor(grid.latitude_deg[rows]).float(),
-        "longitude_deg": longitude.float(),
+        "longitude_deg": tiles.longitude(torch.tensor(grid.longitude_deg), tile).float(),
         "spacing_km": torch.tensor([grid.spacing_km, grid.spacing_km / factor]),
     }
