@@ -37,12 +37,12 @@ def baselines(
     fields = {
         method: interpolate(coarse, factor, method, periodic=periodic) for method in INTERPOLATIONS
     }
-    # the bicubic kernel undershoots: a negative amount would spoil the ratio of climatologies
+    # the bicubic kernel undershoots below zero; delta_change sees to its own arguments
     lowest = 0.0 if is_ratio else -torch.inf
     fields["bicubic"] = fields["bicubic"].clamp(min=lowest)
     if climatology is not None:
         fine = climatology[0]
-        smooth = interpolate(climatology[1], factor, "bicubic", periodic=periodic).clamp(min=lowest)
+        smooth = interpolate(climatology[1], factor, "bicubic", periodic=periodic)
         fields[DELTA] = delta_change(
             fields["bicubic"][:, None],
             fine[:, None],
