@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orbitds.config import ModelConfig
-from orbitds.model.reslim import Reslim
+from orbitds.model.build import build
+from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Normalizer, Statistics
 from orbitds.region import Region
 from orbitds.resources import did_you_mean, share
@@ -63,7 +64,7 @@ class Checkpoint:
     Attributes
     ----------
     model
-        Reslim in evaluation mode, on the CPU.
+        The network in evaluation mode, on the CPU.
     description
         Architecture, variables, factor, statistics, provenance.
     region
@@ -72,7 +73,7 @@ class Checkpoint:
         The name or folder it came from.
     """
 
-    model: Reslim
+    model: DownscalingModel
     description: Description
     region: Region | None = None
     name: str = "in memory"
@@ -104,7 +105,7 @@ class Checkpoint:
 
 def save_checkpoint(
     folder: Path,
-    model: Reslim,
+    model: DownscalingModel,
     *,
     statistics: Mapping[str, Statistics],
     spacing_km: tuple[float, float],
@@ -224,7 +225,7 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
                 f"Wanted {folder / name} with sha256 {wanted}, got {got}: the file is damaged or "
                 "was replaced. Copy or export the checkpoint again."
             )
-    model = Reslim(
+    model = build(
         description.model,
         inputs=description.inputs,
         outputs=description.outputs,

@@ -19,8 +19,10 @@ Stage = Literal["train", "infer", "eval"]
 
 
 class ModelConfig(Frozen):
-    """The architecture of Reslim; what it eats and gives is decided by the data pair."""
+    """The architecture; what it eats and gives is decided by the data pair."""
 
+    kind: Literal["reslim"] = "reslim"
+    """The network: Reslim."""
     patch: PositiveInt = 2
     """Edge of a patch in coarse cells: one token per patch."""
     width: PositiveInt = 256
@@ -45,6 +47,9 @@ class ModelConfig(Frozen):
     """Probability of skipping the last block in training; earlier blocks less, linearly."""
     drop_variables: float = Field(default=0.0, ge=0, lt=1)
     """Probability that the trunk does not see a variable of a sample in training."""
+    predicts: Literal["field", "gaussian", "members"] = "field"
+    """What it says of a cell: a value, a mean with a variance, or one member for each noise vector.
+    Training sets it from `loss.kind`."""
     position_octaves: PositiveInt = 8
     """Wavelengths of the position features: the globe's girth halved so many times, less one."""
 

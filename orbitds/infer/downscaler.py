@@ -144,7 +144,7 @@ class Downscaler:
             statics = normalizer(torch.tensor(region.statics))
         climatology = self._climatology(region, time)
         north, west = (0, 0) if region is None else region.offset
-        patch = checkpoint.model.config.patch
+        patch = checkpoint.model.patch
         fine = run_windows(
             checkpoint.model.to(choose_device(self.device)),
             inputs,
@@ -215,7 +215,7 @@ class Downscaler:
             halo,
             grid.periodic,
             margin_cells=reach,
-            align_cells=self.checkpoint.model.config.patch,
+            align_cells=self.checkpoint.model.patch,
         )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitds.grid import Grid
-from orbitds.model.reslim import Reslim
+from orbitds.model.interface import DownscalingModel
 from orbitds.tiles import Tile, TileGrid
 
 # Fine cells worked on at once by default: about 1 GiB of activations at 32 channels.
@@ -13,7 +13,7 @@ BATCH_FINE_CELLS = 2**21
 
 
 def run_windows(
-    model: Reslim,
+    model: DownscalingModel,
     coarse: Float[Tensor, "T V H W"],
     grid: Grid,
     tiles: TileGrid,
@@ -34,11 +34,11 @@ def run_windows(
     grid
         The coarse grid.
     statics, climatology
-        As ``Reslim.forward`` takes them, for the whole field.
+        As ``DownscalingModel.predict`` takes them, for the whole field.
     batch_size
         Windows run at once.
     phase
-        As ``Reslim.forward`` takes it; windows that begin at whole patches share it.
+        As ``DownscalingModel.predict`` takes it; windows that begin at whole patches share it.
     """
     factor = model.factor
     windows = []
@@ -67,7 +67,7 @@ def run_windows(
 
 
 def _run(
-    model: Reslim,
+    model: DownscalingModel,
     coarse: Tensor,
     place: dict[str, Tensor],
     statics: Tensor | None,

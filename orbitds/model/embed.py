@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+# Length of the random vector that makes a member.
+NOISE = 16
+
 
 class PositionEmbedding(nn.Module):
     """Embed the centre of each patch by waves of its Cartesian coordinates on the unit sphere.
@@ -33,24 +36,36 @@ class PositionEmbedding(nn.Module):
 
 
 class ResolutionEmbedding(nn.Module):
-    """Embed the logarithms of the coarse and the fine spacing by waves, then a small network."""
+    """Embed the logarithms of the coarse and the fine spacing by waves, then a small network.
+
+    Parameters
+    ----------
+    noise
+        Length of the random vector that joins in, so that each vector makes another member.
+    """
 
     OCTAVES = 4
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, noise: int = 0) -> None:
         super().__init__()
+        self.stir = nn.Linear(noise, width, bias=False) if noise else None
         self.network = nn.Sequential(
             nn.Linear(4 * self.OCTAVES, width), nn.GELU(), nn.Linear(width, width)
         )
 
-    def forward(self, spacing_km: Float[Tensor, "B 2"]) -> Float[Tensor, "B 1 D"]:
+    def forward(
+        self, spacing_km: Float[Tensor, "B 2"], noise: Float[Tensor, "B Z"] | None = None
+    ) -> Float[Tensor, "B 1 D"]:
         """Return one embedding per sample, for all of its tokens."""
         # the longest wave spans e^8, more than from 1 km to 1,000 km
         phase = torch.log(spacing_km.double())[..., None] * _octaves(spacing_km, self.OCTAVES)
         phase = phase * (2 * math.pi / 8)
         waves = torch.cat([phase.sin(), phase.cos()], dim=-1).flatten(1)
         first = next(self.network.parameters())
-        return self.network(waves.to(first.dtype))[:, None, :]
+        embedded = self.network(waves.to(first.dtype))
+        if self.stir is not None and noise is not None:
+            embedded = embedded + self.stir(noise.to(first.dtype))
+        return embedded[:, None, :]
 
 
 def sphere_waves(

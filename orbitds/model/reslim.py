@@ -1,8 +1,4 @@
-"""Reslim: the forward pass as the paper draws it.
-
-Dimensions: B batch, V input variables, U output variables, S statics, H W coarse rows and columns,
-Hf Wf fine ones, N tokens, D width, P patch edge. Rows run from north to south.
-"""
+"""Reslim: the forward pass as the paper draws it; dimensions as in ``interface``."""
 
 import math
 from collections.abc import Sequence
@@ -17,24 +13,24 @@ from orbitds.interpolate import REACH_CELLS
 from orbitds.model.aggregate import VariableAggregation
 from orbitds.model.block import Block
 from orbitds.model.decode import Decoder
-from orbitds.model.embed import PositionEmbedding, ResolutionEmbedding
+from orbitds.model.embed import NOISE, PositionEmbedding, ResolutionEmbedding
+from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.model.residual import Base, Correction
 from orbitds.variables import variable
 
+# Logarithms of variances in units of the training data's: from a thousandth to some e^5 deviations.
+LOG_VARIANCE = (-14.0, 10.0)
 
-class Reslim(nn.Module):
+
+class Reslim(DownscalingModel):
     """Residual slim vision transformer: coarse fields in, fine fields out, all normalised.
 
     Parameters
     ----------
     config
         The architecture.
-    inputs, outputs
-        Names of the variables it takes and gives; outputs need not be inputs.
-    statics
-        Names of the fine static fields it takes.
-    factor
-        Fine cells along the edge of a coarse cell.
+    inputs, outputs, statics, factor
+        As of ``DownscalingModel``.
 
     Notes
     -----
@@ -56,10 +52,8 @@ class Reslim(nn.Module):
         statics: Sequence[str] = (),
         factor: int,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.inputs, self.outputs, self.statics = tuple(inputs), tuple(outputs), tuple(statics)
-        self.factor = factor
+        super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
+        self.patch = config.patch
         width, count = config.width, len(self.outputs)
         self.aggregate = VariableAggregation(
             [*self.inputs, *self.statics],
@@ -69,7 +63,8 @@ class Reslim(nn.Module):
             drop_variables=config.drop_variables,
         )
         self.position = PositionEmbedding(width, config.position_octaves)
-        self.resolution = ResolutionEmbedding(width)
+        is_gaussian, has_members = config.predicts == "gaussian", config.predicts == "members"
+        self.resolution = ResolutionEmbedding(width, NOISE if has_members else 0)
         self.encoder = nn.Sequential(
             *(
                 Block(
@@ -83,7 +78,10 @@ class Reslim(nn.Module):
             ),
             nn.LayerNorm(width),
         )
-        self.decode = Decoder(width, count, depth=config.decoder_depth, block=factor * config.patch)
+        painted = 2 * count if is_gaussian else count  # means, then logarithms of variances
+        self.decode = Decoder(
+            width, painted, depth=config.decoder_depth, block=factor * config.patch
+        )
         self.base = Base(
             self.outputs,
             factor=factor,
@@ -101,7 +99,7 @@ class Reslim(nn.Module):
         convolutions = 1 + (self.config.correction_depth + 1) * bool(self.config.correction_width)
         return REACH_CELLS + math.ceil(convolutions / self.factor)
 
-    def forward(
+    def predict(
         self,
         coarse: Float[Tensor, "B V H W"],
         *,
@@ -113,70 +111,24 @@ class Reslim(nn.Module):
         climatology: tuple[Tensor, Tensor] | None = None,
         periodic: bool = False,
         phase: tuple[int, int] = (0, 0),
-    ) -> Float[Tensor, "B U {self.factor}*H {self.factor}*W"]:
-        """Return the fine fields.
-
-        Parameters
-        ----------
-        coarse
-            Normalised input variables.
-        latitude_deg, longitude_deg
-            Centres of the coarse rows (north to south) and columns (west to east).
-        spacing_km
-            Coarse and fine spacing.
-        variables
-            Names of the V fields; all inputs, in their order, by default.
-        statics
-            Normalised fine static fields in the order of ``self.statics``. Without them the trunk
-            does not attend to them and the residual path sees zeros, their mean.
-        climatology
-            Fine and coarse climatology of the outputs, [B, U, Hf, Wf] and [B, U, H, W], normalised.
-            Without it delta change falls back to interpolation.
-        periodic
-            Whether the window spans the whole circle of longitude.
-        phase
-            Rows and columns of the first patch that lie north and west of the field, where it is
-            cut from a larger one: so the trunk meets the patches that it was trained on.
-        """
-        return self.forward_with_base(
-            coarse,
-            latitude_deg=latitude_deg,
-            longitude_deg=longitude_deg,
-            spacing_km=spacing_km,
-            variables=variables,
-            statics=statics,
-            climatology=climatology,
-            periodic=periodic,
-            phase=phase,
-        )[0]
-
-    def forward_with_base(
-        self,
-        coarse: Tensor,
-        *,
-        latitude_deg: Tensor,
-        longitude_deg: Tensor,
-        spacing_km: Tensor,
-        variables: Sequence[str] | None = None,
-        statics: Tensor | None = None,
-        climatology: tuple[Tensor, Tensor] | None = None,
-        periodic: bool = False,
-        phase: tuple[int, int] = (0, 0),
-    ) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"]]:
-        """Return the fine fields and the base they start from; arguments as in ``forward``."""
+        noise: Float[Tensor, "B Z"] | None = None,
+    ) -> Prediction:
+        """Return the fine fields and the base they start from; see ``DownscalingModel``."""
         variables = self.inputs if variables is None else tuple(variables)
         seen = coarse
         if statics is not None and self.statics:
             seen = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
-        decoded = self._trunk(
+        resolution = self.resolution(spacing_km, self._noise(noise, len(coarse), coarse.device))
+        painted = self._trunk(
             seen,
             variables if seen is coarse else (*variables, *self.statics),
             latitude_deg,
             longitude_deg,
-            spacing_km,
+            resolution,
             periodic=periodic,
             phase=phase,
         )
+        decoded, spread = painted[:, : len(self.outputs)], painted[:, len(self.outputs) :]
         base, detail = self.base(coarse, variables, climatology, periodic=periodic)
         fine = base + decoded
         if self.config.correction_width:
@@ -185,7 +137,14 @@ class Reslim(nn.Module):
             details = [detail] if self.base.is_delta else []
             known = torch.cat([decoded.to(base), base, *details, terrain], dim=1)
             fine = fine + self.correct(known, periodic=periodic)
-        return fine, base
+        if self.config.predicts != "gaussian":
+            return Prediction(fine, base)
+        return Prediction(fine, base, spread.float().clamp(*LOG_VARIANCE))
+
+    def _noise(self, noise: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
+        if self.config.predicts != "members":
+            return None
+        return torch.randn(batch, NOISE, device=device) if noise is None else noise
 
     def _trunk(
         self,
@@ -193,7 +152,7 @@ class Reslim(nn.Module):
         variables: tuple[str, ...],
         latitude_deg: Tensor,
         longitude_deg: Tensor,
-        spacing_km: Tensor,
+        resolution: Tensor,
         *,
         periodic: bool,
         phase: tuple[int, int],
@@ -207,7 +166,7 @@ class Reslim(nn.Module):
             _patch_centres(latitude_deg, rows, patch, north),
             _patch_centres(longitude_deg, columns, patch, west),
         )
-        tokens = tokens + self.resolution(spacing_km)
+        tokens = tokens + resolution
         tokens = self.encoder(tokens)
         # the closing convolution may wrap only where the patches fill the circle
         wraps = periodic and columns * patch == width

@@ -9,6 +9,7 @@ import torch
 
 from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import TrainConfig
+from orbitds.model.interface import DownscalingModel
 from orbitds.train.setting import Setting
 
 BEST = "best"
@@ -17,7 +18,7 @@ OLD = ".old"
 
 
 def keep(
-    model: torch.nn.Module, setting: Setting, config: TrainConfig, step: int, folder: Path
+    model: DownscalingModel, setting: Setting, config: TrainConfig, step: int, folder: Path
 ) -> None:
     """Write the weights beside the earlier best ones, then take their place."""
     partial, old = folder.with_suffix(".partial"), folder.with_suffix(OLD)
@@ -28,7 +29,7 @@ def keep(
     pair = setting.pair
     save_checkpoint(
         partial,
-        model,  # pyright: ignore[reportArgumentType]  Reslim, or its running mean
+        model,
         statistics=setting.statistics,
         spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
         provenance={

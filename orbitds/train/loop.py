@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from orbitds.data.pair import Pair, open_pair
 from orbitds.data.sample import Sample, Samples
 from orbitds.device import choose_device
 from orbitds.loss import bayesian_tv
-from orbitds.model.reslim import Reslim
+from orbitds.model.build import build
+from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.keep import BEST, keep
 from orbitds.train.log import JsonLines
@@ -57,11 +59,11 @@ def run(config: TrainConfig, output: Path) -> Path:
 
 
 def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
-    """Train Reslim on a pair; see ``run``."""
+    """Train a model on a pair; see ``run``."""
     torch.manual_seed(config.seed)
     device = choose_device(config.device)
     setting = prepare(config, pair)
-    model = Reslim(
+    model = build(
         config.model,
         inputs=pair.inputs,
         outputs=pair.outputs,
@@ -99,7 +101,7 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
                 averaged.update_parameters(model)
             entry: dict[str, float] = {"step": step, "loss": float(loss), "norm": float(norm)}
             if step % config.validate_every == 0 or step == config.steps:
-                scored = model if averaged is None else averaged.module
+                scored = model if averaged is None else cast("DownscalingModel", averaged.module)
                 entry |= validate(scored, setting, device)
                 validated = f", validation {entry['validation']:.4f}"
                 if entry["validation"] < best:
@@ -124,7 +126,7 @@ def _parts(batch: Sample, parts: int, device: torch.device) -> Iterator[Sample]:
         yield Sample(*(tensor[start : start + size] for tensor in batch)).to(device)
 
 
-def _loss(model: Reslim, batch: Sample, setting: Setting, config: TrainConfig) -> Tensor:
+def _loss(model: DownscalingModel, batch: Sample, setting: Setting, config: TrainConfig) -> Tensor:
     """Return the weighted sum of the loss over a part of a batch."""
     autocast = (
         torch.autocast(batch.coarse.device.type, dtype=torch.bfloat16)
@@ -132,13 +134,13 @@ def _loss(model: Reslim, batch: Sample, setting: Setting, config: TrainConfig) -
         else nullcontext()
     )
     with autocast:
-        prediction, base = setting.forward(model, batch)
+        prediction = setting.forward(model, batch)
     return bayesian_tv(
-        prediction.float(),
+        prediction.fine.float(),
         batch.fine,
         weight=batch.weight,
         tv_weight=config.loss.tv_weight,
         tv_diagonal=config.loss.tv_diagonal,
-        base=base if config.loss.tv_of == "residual" else None,
+        base=prediction.base if config.loss.tv_of == "residual" else None,
         periodic=setting.tiles.wraps,
     )[0]

@@ -4,14 +4,13 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from orbitds.config import TrainConfig
 from orbitds.data.climatology import Climatology
 from orbitds.data.pair import Pair, stack
 from orbitds.data.sample import Sample, Samples
 from orbitds.data.stats import statistics
+from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Statistics
 from orbitds.region import Region
 from orbitds.tiles import TileGrid
@@ -28,10 +27,10 @@ class Setting:
     train: Samples
     validate: Samples
 
-    def forward(self, model: torch.nn.Module, batch: Sample) -> tuple[Tensor, Tensor]:
-        """Return a model's fine fields of a batch, and the base they start from."""
+    def forward(self, model: DownscalingModel, batch: Sample) -> Prediction:
+        """Return what a model says of a batch."""
         has_climatology = self.climatology is not None
-        return model.forward_with_base(  # pyright: ignore[reportCallIssue]  Reslim
+        return model.predict(
             batch.coarse,
             latitude_deg=batch.latitude_deg,
             longitude_deg=batch.longitude_deg,

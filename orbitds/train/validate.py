@@ -5,12 +5,13 @@ import torch
 from orbitds.data.loader import collate
 from orbitds.loss import bayesian_tv
 from orbitds.metrics import Scores
+from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Normalizer
 from orbitds.train.setting import Setting
 from orbitds.variables import variable
 
 
-def validate(model: torch.nn.Module, setting: Setting, device: torch.device) -> dict[str, float]:
+def validate(model: DownscalingModel, setting: Setting, device: torch.device) -> dict[str, float]:
     """Return the normalised validation error and the RMSE of each output in its unit."""
     model.eval()
     samples = setting.validate
@@ -20,7 +21,7 @@ def validate(model: torch.nn.Module, setting: Setting, device: torch.device) -> 
     for index in range(len(samples)):
         batch = collate([samples[index]]).to(device)
         with torch.inference_mode():
-            prediction, _ = setting.forward(model, batch)
+            prediction = setting.forward(model, batch).fine
         error, cells = bayesian_tv(prediction, batch.fine, weight=batch.weight, tv_weight=0.0)
         total += float(error)
         weight += float(cells)

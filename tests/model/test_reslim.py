@@ -88,7 +88,7 @@ def decoded(model, sample):
     """The trunk's share of the output, of a model without correction."""
     assert model.config.correction_width == 0
     with torch.no_grad():
-        fine, base = model.forward_with_base(**sample)
+        fine, base, _ = model.predict(**sample)
     return fine - base
 
 
@@ -120,7 +120,7 @@ def test_an_untrained_model_is_its_base(base, statics, climatology, periodic):
     if not statics:
         sample["statics"] = None
     with torch.no_grad():
-        fine, start = model.forward_with_base(**sample)
+        fine, start, _ = model.predict(**sample)
     assert torch.equal(fine, start)
     assert torch.equal(run(model, sample), start)
     method = "bilinear" if base == "bilinear" else "bicubic"
@@ -212,7 +212,7 @@ def test_the_parts_add_up():
         added = decoded(bare, sample)
         known = torch.cat([added, start, detail, sample["statics"]], dim=1)
         correction = model.correct(known, periodic=sample["periodic"])
-        fine, base = model.forward_with_base(**sample)
+        fine, base, _ = model.predict(**sample)
     assert torch.equal(base, start)
     assert min(added.std(), correction.std()) > 0.1
     close(fine, start + added + correction)
@@ -369,7 +369,7 @@ def test_any_subset_of_the_variables(chosen):
     for name in ("aggregate.embed", "aggregate.bias"):
         weights[name] = weights[name][rows]
     small.load_state_dict(weights)
-    fine, base = model.forward_with_base(**subset)
+    fine, base, _ = model.predict(**subset)
     close(fine, run(small, subset))
     for place, name in enumerate(OUTPUTS):
         if name not in names:
@@ -426,9 +426,9 @@ def test_statics_act_at_the_fine_resolution():
 def test_the_correction_sees_the_detail_of_the_climatology():
     model, sample = randomised(model_of(base="delta")), sample_of()
     with torch.no_grad():
-        fine, base = model.forward_with_base(**sample)
+        fine, base, _ = model.predict(**sample)
         model.correct.layers[0].weight[:, 4:6] = 0  # decoded, base, then detail: 2 channels each
-        without, same = model.forward_with_base(**sample)
+        without, same, _ = model.predict(**sample)
     assert torch.equal(base, same)
     assert (fine - without).std() > 0.01
 
@@ -476,9 +476,9 @@ def test_bfloat16_stays_close_and_the_base_exact():
     sample = mapped(sample_of(), lambda value: value.float())
     sample["coarse"][:, 1] *= 2
     with torch.no_grad():
-        fine, base = model.forward_with_base(**sample)
+        fine, base, _ = model.predict(**sample)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rough, rough_base = model.forward_with_base(**sample)
+            rough, rough_base, _ = model.predict(**sample)
     assert rough.isfinite().all()
     assert rough.dtype == torch.float32
     assert torch.equal(rough_base, base)

@@ -143,7 +143,7 @@ def test_the_prior_is_counted_over_all_neighbours(pair, tmp_path, columns, prior
     setting = prepare(config, pair)
     (batch,) = batches(config, setting.train)
     with torch.no_grad():
-        _, base = setting.forward(untrained(config, pair), batch)
+        base = setting.forward(untrained(config, pair), batch).base
     field, target, weight = (x.double().numpy() for x in (base, batch.fine, batch.weight))
     right = np.roll(field, -1, axis=-1)  # a globe closes, a region ends
     if columns < 11:

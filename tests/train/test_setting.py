@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from orbitds.config import ModelConfig, TilesConfig, TrainConfig
+from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
 from orbitds.train.setting import prepare
 
@@ -112,9 +113,9 @@ def test_forward_hands_a_model_what_it_needs(pair, base):
     torch.nn.init.normal_(model.decode.paint.weight)
     sample = setting.validate[5]
     batch = type(sample)(*(field[None] for field in sample))
-    fine, got = setting.forward(model, batch)
+    fine, got, _ = setting.forward(model, batch)
     climatology = (batch.fine_climatology, batch.coarse_climatology) if base == "delta" else None
-    wanted = model.forward_with_base(
+    wanted = model.predict(
         batch.coarse,
         latitude_deg=batch.latitude_deg,
         longitude_deg=batch.longitude_deg,
@@ -133,13 +134,14 @@ def test_a_pair_without_statics_gives_none(pair):
     setting = prepare(config(), bare)
     seen = {}
 
-    class Model(torch.nn.Module):
-        def forward_with_base(self, coarse, **kwargs):
+    class Model(Reslim):
+        def predict(self, coarse, **kwargs):
             seen.update(kwargs)
-            return coarse, coarse
+            return Prediction(coarse, coarse)
 
     sample = setting.train[0]
-    setting.forward(Model(), type(sample)(*(field[None] for field in sample)))
+    model = Model(config().model, inputs=bare.inputs, outputs=bare.outputs, factor=3)
+    setting.forward(model, type(sample)(*(field[None] for field in sample)))
     assert seen["statics"] is None
     assert setting.region().statics.shape == (0, *pair.fine_grid.shape)
 

@@ -8,6 +8,7 @@ import torch
 
 from orbitds.config import ModelConfig, TilesConfig, TrainConfig
 from orbitds.interpolate import interpolate
+from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
 from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
@@ -33,12 +34,12 @@ def untrained(config, pair):
     )
 
 
-class Mean(torch.nn.Module):
+class Mean(Reslim):
     """Says zero everywhere: the mean wind, and no rain."""
 
-    def forward_with_base(self, coarse, *, factor=3, **_):
+    def predict(self, coarse, *, factor=3, **_):
         zero = torch.zeros(*coarse.shape[:2], coarse.shape[2] * factor, coarse.shape[3] * factor)
-        return zero, zero
+        return Prediction(zero, zero)
 
 
 def mean_square(error, rows):
@@ -56,7 +57,9 @@ def years(pair):
 
 def test_errors_of_a_constant(pair):
     setting = prepare(config(), pair)
-    got = validate(Mean(), setting, CPU)
+    got = validate(
+        Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3), setting, CPU
+    )
     wind, rain = years(pair)
     row = setting.statistics[WIND]
     assert got[f"rmse_{WIND}"] == pytest.approx(mean_square(wind - row.mean, 21) ** 0.5, rel=1e-5)
@@ -71,7 +74,9 @@ def test_missing_truth_does_not_count(pair):
     fine[RAIN].values[held, :8] = np.nan
     fine[WIND].values[np.flatnonzero(held)[2], :, 5:] = np.nan
     setting = prepare(config(), replace(pair, fine=fine))
-    got = validate(Mean(), setting, CPU)
+    got = validate(
+        Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3), setting, CPU
+    )
     wind, rain = years(replace(pair, fine=fine))
     row = setting.statistics[WIND]
     assert got[f"rmse_{WIND}"] == pytest.approx(mean_square(wind - row.mean, 21) ** 0.5, rel=1e-5)

@@ -1,0 +1,136 @@
+"""What every model of orbitds is to training, inference and checkpoints: coarse in, fine out.
+
+Dimensions: B batch, V input variables, U output variables, S statics, H W coarse rows and columns,
+Hf Wf fine ones, N tokens, M tokens after compression, D width, P patch edge. Rows run from north
+to south.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orbitds.config import ModelConfig
+
+
+class Prediction(NamedTuple):
+    """What a model says of the fine fields, all normalised."""
+
+    fine: Float[Tensor, "B U Hf Wf"]
+    """The fine fields; the mean, where the model gives a distribution."""
+    base: Float[Tensor, "B U Hf Wf"]
+    """What the model started from; zero where it starts from nothing."""
+    log_variance: Float[Tensor, "B U Hf Wf"] | None = None
+    """Logarithm of the variance of each cell, where the model gives one."""
+
+
+class DownscalingModel(nn.Module, ABC):
+    """A network that takes normalised coarse fields and gives normalised fine ones.
+
+    Parameters
+    ----------
+    config
+        The architecture.
+    inputs, outputs
+        Names of the variables it takes and gives; outputs need not be inputs.
+    statics
+        Names of the fine static fields it takes.
+    factor
+        Fine cells along the edge of a coarse cell.
+    """
+
+    window: tuple[int, int] | None = None
+    """Rows and columns of the only window it runs on; None where it takes any."""
+    patch: int = 1
+    """Edge of a patch in coarse cells: windows of a field begin at multiples of it."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        statics: Sequence[str] = (),
+        factor: int,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs, self.outputs, self.statics = tuple(inputs), tuple(outputs), tuple(statics)
+        self.factor = factor
+
+    @property
+    @abstractmethod
+    def reach_cells(self) -> int:
+        """Coarse cells around a cell that convolutions look at, attention aside."""
+
+    @abstractmethod
+    def predict(
+        self,
+        coarse: Float[Tensor, "B V H W"],
+        *,
+        latitude_deg: Float[Tensor, "B H"],
+        longitude_deg: Float[Tensor, "B W"],
+        spacing_km: Float[Tensor, "B 2"],
+        variables: Sequence[str] | None = None,
+        statics: Float[Tensor, "B S Hf Wf"] | None = None,
+        climatology: tuple[Tensor, Tensor] | None = None,
+        periodic: bool = False,
+        phase: tuple[int, int] = (0, 0),
+        noise: Float[Tensor, "B Z"] | None = None,
+    ) -> Prediction:
+        """Return the fine fields and what they start from.
+
+        Parameters
+        ----------
+        coarse
+            Normalised input variables.
+        latitude_deg, longitude_deg
+            Centres of the coarse rows (north to south) and columns (west to east).
+        spacing_km
+            Coarse and fine spacing.
+        variables
+            Names of the V fields; all inputs, in their order, by default.
+        statics
+            Normalised fine static fields in the order of ``self.statics``. Without them the model
+            does not attend to them, and convolutions see zeros, their mean.
+        climatology
+            Fine and coarse climatology of the outputs, [B, U, Hf, Wf] and [B, U, H, W], normalised.
+            Without it delta change falls back to interpolation.
+        periodic
+            Whether the window spans the whole circle of longitude.
+        phase
+            Rows and columns of the first patch that lie north and west of the field, where it is
+            cut from a larger one: so the trunk meets the patches that it was trained on.
+        noise
+            For a model of members, the random vector that makes one; drawn anew by default.
+        """
+
+    def forward(
+        self,
+        coarse: Float[Tensor, "B V H W"],
+        *,
+        latitude_deg: Float[Tensor, "B H"],
+        longitude_deg: Float[Tensor, "B W"],
+        spacing_km: Float[Tensor, "B 2"],
+        variables: Sequence[str] | None = None,
+        statics: Float[Tensor, "B S Hf Wf"] | None = None,
+        climatology: tuple[Tensor, Tensor] | None = None,
+        periodic: bool = False,
+        phase: tuple[int, int] = (0, 0),
+        noise: Float[Tensor, "B Z"] | None = None,
+    ) -> Float[Tensor, "B U {self.factor}*H {self.factor}*W"]:
+        """Return the fine fields; arguments as in ``predict``."""
+        return self.predict(
+            coarse,
+            latitude_deg=latitude_deg,
+            longitude_deg=longitude_deg,
+            spacing_km=spacing_km,
+            variables=variables,
+            statics=statics,
+            climatology=climatology,
+            periodic=periodic,
+            phase=phase,
+            noise=noise,
+        ).fine
