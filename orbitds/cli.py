@@ -23,6 +23,8 @@ from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainCo
 MISTAKES = (ValueError, OSError, KeyError, ImportError, FloatingPointError)
 # How netCDF4 and the codecs of Zarr say, in a RuntimeError, that the body of a file is damaged.
 DAMAGED = re.compile(r"NetCDF: |decompress", re.IGNORECASE)
+# Settings whose keys are names of variables, and no flags.
+BY_VARIABLE = ("tv_weights",)
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -237,7 +239,9 @@ def _tell(text: str) -> None:
 def _hyphenated(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings under the names of the flags."""
     return {
-        key.replace("_", "-"): _hyphenated(value) if isinstance(value, dict) else _plain(value)
+        key.replace("_", "-"): _hyphenated(value)
+        if isinstance(value, dict) and key not in BY_VARIABLE
+        else _plain(value)
         for key, value in settings.items()
     }
 

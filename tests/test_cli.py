@@ -25,6 +25,7 @@ OTHERS = {
     "train": {
         "pair": "navy_winds_10deg_to_2p5deg",
         "model": {
+            "kind": "vit",
             "patch": 3,
             "width": 24,
             "depth": 1,
@@ -37,10 +38,20 @@ OTHERS = {
             "dropout": 0.1,
             "drop_path": 0.2,
             "drop_variables": 0.3,
+            "compression": 2.5,
+            "edge_density": 0.1,
+            "predicts": "members",
             "position_octaves": 5,
         },
         "tiles": {"rows": 2, "columns": 3, "halo_cells": 5},
-        "loss": {"tv_weight": 0.03, "tv_diagonal": 0.5, "tv_of": "field"},
+        "loss": {
+            "kind": "crps",
+            "members": 3,
+            "tv_weight": 0.03,
+            "tv_weights": {"eastward_wind": 0.5, "total_precipitation_24hr": 0.0},
+            "tv_diagonal": 0.5,
+            "tv_of": "field",
+        },
         "optim": {
             "lr": 2.0e-4,
             "weight_decay": 0.02,
@@ -513,6 +524,8 @@ def _arguments(config, stage):
             words.append(flag)
         elif isinstance(value, tuple):
             words += [word for item in value for word in (flag, item)]
+        elif isinstance(value, dict):
+            words += [word for key, item in value.items() for word in (f"{flag}.{key}", item)]
         elif flag != "--input":
             words += [flag, value]
         else:

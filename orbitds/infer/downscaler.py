@@ -18,6 +18,7 @@ from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.template import blank, dress
 from orbitds.infer.windows import run_windows
+from orbitds.model.embed import member_noise
 from orbitds.region import Region
 from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid, plan
@@ -154,8 +155,15 @@ class Downscaler:
             climatology=climatology,
             batch_size=self.batch_size,
             phase=(north % patch, west % patch),
+            noise=self._noise(time),
         )
         return checkpoint.normalizer(checkpoint.outputs).inverse(fine)
+
+    def _noise(self, time: xr.DataArray) -> Tensor | None:
+        """Return the noise of the first member, one vector a time, for a model of members."""
+        if self.checkpoint.model.config.predicts != "members":
+            return None
+        return member_noise(_labels(time), member=0)
 
     def _region(self, fine_grid: Grid) -> Region | None:
         checkpoint = self.checkpoint
@@ -253,6 +261,14 @@ def _months(time: xr.DataArray) -> np.ndarray | None:
         return time.dt.month.values
     except (AttributeError, TypeError):
         return None
+
+
+def _labels(time: xr.DataArray) -> list[str]:
+    """Return the times as text, alike in any resolution and calendar."""
+    try:
+        return [str(label) for label in time.dt.strftime("%Y-%m-%dT%H:%M:%S").values]
+    except (AttributeError, TypeError):
+        return [str(value) for value in time.values]
 
 
 def _bounded(field: Tensor, name: str) -> Tensor:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from orbitds.config import ModelConfig
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.reslim import Reslim
+from orbitds.model.vit import ViT
 
-ARCHITECTURES = {"reslim": Reslim}
+ARCHITECTURES = {"reslim": Reslim, "vit": ViT}
 
 
 def build(

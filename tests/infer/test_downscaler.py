@@ -20,8 +20,8 @@ def local(checkpoint_folder):
     checkpoint = load_checkpoint(checkpoint_folder)
     kept = {key: value.clone() for key, value in checkpoint.model.state_dict().items()}
     with torch.no_grad():
-        checkpoint.model.decode.paint.weight.zero_()
-        checkpoint.model.decode.paint.bias.zero_()
+        checkpoint.model.trunk.decode.paint.weight.zero_()
+        checkpoint.model.trunk.decode.paint.bias.zero_()
     yield checkpoint
     checkpoint.model.load_state_dict(kept)
 

@@ -89,7 +89,7 @@ def test_better_weights_take_the_place_of_earlier_ones(pair, setting, tmp_path):
     assert names(tmp_path) == ["best"]
     assert steps(tmp_path / "best") == 2
     got = load_file(tmp_path / "best" / "weights.safetensors")
-    assert torch.equal(got["aggregate.embed"], model_of(pair, 2).aggregate.embed)
+    assert torch.equal(got["trunk.aggregate.embed"], model_of(pair, 2).trunk.aggregate.embed)
 
 
 def test_leftovers_of_a_stopped_run_are_cleared(pair, setting, tmp_path):
