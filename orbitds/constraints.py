@@ -140,16 +140,16 @@ def conserve(
         None if high is None else blocks.mean(high),
     )
     mean = blocks.mean(fine)
-    if low is None and high is None:
-        moved = fine + blocks.spread(target - mean)
-    elif high is None:
-        moved = _scale_above(fine, low, target, blocks)
-    elif low is None:
-        moved = -_scale_above(-fine, -high, -target, blocks)
-    else:
+    if low is not None and high is not None:
         down = _scale_above(fine, low, target, blocks)
         up = -_scale_above(-fine, -high, -target, blocks)
         moved = torch.where(blocks.spread(target <= mean), down, up)
+    elif low is not None:
+        moved = _scale_above(fine, low, target, blocks)
+    elif high is not None:
+        moved = -_scale_above(-fine, -high, -target, blocks)
+    else:
+        moved = fine + blocks.spread(target - mean)
     moved = torch.where(blocks.spread(target.isnan()), fine, _clamp(moved, low, high))
     return moved.to(field.dtype)
 
@@ -195,8 +195,10 @@ def _carried(
     field: Tensor, row: Variable, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> Tensor:
     """Move a field with the one it is ordered by, so that the gap between them is as predicted."""
-    name = row.at_most or row.at_least
-    return field if name not in after else field + (after[name] - before[name]).nan_to_num(nan=0.0)
+    name = next((name for name in row.references if name in after), None)
+    if name is None:
+        return field
+    return field + (after[name] - before[name]).nan_to_num(nan=0.0)
 
 
 def _bounds(row: Variable, done: Mapping[str, Tensor]) -> tuple[Bound, Bound]:
@@ -223,6 +225,7 @@ def _with_middles(fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _references_first(fields: Collection[str]) -> list[str]:
-    rows = [variable(name) for name in fields]
-    graph = {row.name: {row.at_most, row.at_least} & set(fields) for row in rows}
+    graph = {
+        name: [other for other in variable(name).references if other in fields] for name in fields
+    }
     return list(TopologicalSorter(graph).static_order())

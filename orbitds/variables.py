@@ -42,6 +42,11 @@ class Variable(Frozen):
     aliases: tuple[str, ...] = ()
     """Other names under which data sets carry the variable."""
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The variables that this one is ordered by."""
+        return tuple(name for name in (self.at_most, self.at_least) if name is not None)
+
 
 @cache
 def table() -> dict[str, Variable]:
@@ -78,7 +83,7 @@ def variable(name: str) -> Variable:
 def _check_order(rows: dict[str, Variable]) -> None:
     """Refuse variables that are ordered by what is not there, or is not the same quantity."""
     for row in rows.values():
-        for other in filter(None, (row.at_most, row.at_least)):
+        for other in row.references:
             if other not in rows:
                 raise ValueError(
                     f"{TABLE}: wanted a row that {row.name!r} is ordered by, got {other!r}, which "
@@ -90,8 +95,7 @@ def _check_order(rows: dict[str, Variable]) -> None:
                     f"by, got {row.units!r} and {rows[other].units!r}. Change one of the two."
                 )
     try:
-        graph = {row.name: {row.at_most, row.at_least} - {None} for row in rows.values()}
-        TopologicalSorter(graph).prepare()
+        TopologicalSorter({row.name: row.references for row in rows.values()}).prepare()
     except CycleError as error:
         raise ValueError(
             f"{TABLE}: wanted variables of which only one names the other in at_most or at_least, "

@@ -10,6 +10,7 @@ import xarray as xr
 
 from orbitds.checkpoint import load_checkpoint
 from orbitds.data.door import enter
+from orbitds.grid import Grid, block_mean
 from orbitds.infer.downscaler import Downscaler, downscale
 from orbitds.infer.windows import run_windows
 
@@ -106,3 +107,67 @@ def test_a_region_keeps_the_patches_of_training(coarse, checkpoint_folder, monke
         region = coarse.isel(latitude=slice(north, None), longitude=slice(west, 10))
         downscale(region, checkpoint_folder)
     assert phases == [(0, 0), (1, 0), (0, 1), (1, 0)]  # patches of two cells
+
+
+# --- constraints ---
+
+
+@pytest.mark.parametrize("tiles", [None, (1, 2), (2, 3)])
+def test_means_are_those_of_the_input_however_the_field_is_cut(coarse, checkpoint_folder, tiles):
+    free = downscale(coarse, checkpoint_folder, tiles=tiles)
+    fine = downscale(coarse, checkpoint_folder, tiles=tiles, constraints=("conserve",))
+    means = block_mean(fine.astype(np.float64), 3)
+    for name in fine.data_vars:
+        assert fine[name].dtype == np.float32
+        # in units of the largest value's rounding
+        unit = np.spacing(np.abs(fine[name]).max().values)
+        off = np.abs(means[name].values - coarse[name].values.astype(np.float64)).max()
+        assert off < unit, name
+        before = np.abs(block_mean(free, 3)[name].values - coarse[name].values).max()
+        assert before > 1000 * unit, "the model alone does not keep them"
+    rain = fine["total_precipitation_24hr"]
+    assert (rain >= 0).all()
+
+
+def test_no_rain_comes_from_none(coarse, checkpoint_folder):
+    rain = "total_precipitation_24hr"
+    coarse[rain][:, 2:5, 3:6] = 0.0
+    fine = downscale(coarse, checkpoint_folder, constraints=("conserve",))
+    assert (fine[rain][:, 6:15, 9:18] == 0).all()
+    assert (downscale(coarse, checkpoint_folder)[rain][:, 6:15, 9:18] > 0).any()
+
+
+def test_constraints_of_a_region_that_ends(coarse, checkpoint_folder):
+    part = coarse.isel(latitude=slice(1, 6), longitude=slice(2, 9))
+    fine = downscale(part, checkpoint_folder, constraints=("order", "conserve"))
+    assert not Grid.of(fine).periodic
+    means = block_mean(fine.astype(np.float64), 3)
+    for name in fine.data_vars:
+        np.testing.assert_allclose(means[name], part[name], rtol=1e-6, atol=1e-6)
+
+
+def test_constraints_travel_with_the_downscaler(coarse, checkpoint_folder):
+    downscaler = Downscaler(checkpoint_folder, constraints=("conserve",))
+    block = enter(coarse, downscaler.checkpoint.inputs).ds
+    again = pickle.loads(pickle.dumps(downscaler))(block)
+    xr.testing.assert_identical(again, downscaler(block))
+    free = Downscaler(checkpoint_folder)(block)
+    assert not again["eastward_wind"].equals(free["eastward_wind"])
+
+
+def test_order_asks_nothing_of_a_checkpoint_without_it(coarse, checkpoint_folder):
+    ordered = downscale(coarse, checkpoint_folder, constraints=("order",))
+    assert ordered.attrs.pop("orbitds_constraints") == "order"
+    xr.testing.assert_identical(ordered, downscale(coarse, checkpoint_folder))
+
+
+def test_another_product_is_refused_before_anything_is_computed(
+    coarse, checkpoint_folder, monkeypatch
+):
+    checkpoint = load_checkpoint(checkpoint_folder)
+    description = checkpoint.description.model_copy(update={"same_product": False})
+    monkeypatch.setattr(
+        "orbitds.infer.downscaler.run_windows", lambda *a, **k: pytest.fail("computed first")
+    )
+    with pytest.raises(ValueError, match="'conserve', got 'tiny', trained on coarse inputs of ano"):
+        downscale(coarse, replace(checkpoint, description=description), constraints=("conserve",))
