@@ -83,10 +83,9 @@ def constrain(
     done: dict[str, Tensor] = {}
     for name in _references_first(fine):
         field, row = fine[name], variable(name)
-        if ordered:
-            field = _carried(field, row, fine, done)
         low, high = _bounds(row, done if ordered else {})
         if name in wanted:
+            field = _carried(field, row, fine, done) if ordered else field
             done[name] = conserve(field, wanted[name], blocks, minimum=low, maximum=high)
         else:
             done[name] = _clamp(field, _limit(low, field), _limit(high, field))
@@ -198,7 +197,9 @@ def _carried(
     name = next((name for name in row.references if name in after), None)
     if name is None:
         return field
-    return field + (after[name] - before[name]).nan_to_num(nan=0.0)
+    # in this order a gap of zero stays exactly that: its rounding would be scaled up
+    moved = after[name] - (before[name] - field)
+    return torch.where(before[name].isnan(), field, moved)
 
 
 def _bounds(row: Variable, done: Mapping[str, Tensor]) -> tuple[Bound, Bound]:

@@ -208,6 +208,26 @@ def test_a_gap_of_none_takes_the_shape_of_the_interpolated_one():
     assert ulps(fine[LOW].numpy(), coarse[LOW].numpy(), blocks) <= 1
 
 
+def test_the_shift_of_the_mean_makes_no_gap_where_none_was_predicted(weather):
+    fields, coarse, blocks = weather(3, 7, 11)
+    coarse[LOW] = coarse[MEAN] - 3
+    fine = constrain({MEAN: fields[MEAN], LOW: fields[MEAN]}, coarse, blocks, BOTH)
+    torch.testing.assert_close(
+        fine[MEAN] - fine[LOW], torch.full((3, 21, 33), 3.0), rtol=1e-4, atol=0
+    )
+
+
+def test_a_gap_in_the_mean_leaves_the_extremes_whole(weather):
+    fields, coarse, blocks = weather(3, 7, 11)
+    fields[MEAN][:, ::2, ::3] = nan
+    fine = constrain(fields, coarse, blocks, BOTH)
+    assert torch.equal(fine[MEAN].isnan(), fields[MEAN].isnan())
+    assert fine[LOW].isfinite().all()
+    assert not (fine[LOW] > fine[MEAN]).any()
+    assert not (fine[HIGH] < fine[MEAN]).any()
+    assert ulps(fine[MEAN].numpy(), coarse[MEAN].numpy(), blocks) <= 1.5
+
+
 def test_a_negative_coarse_gap_is_none(weather):
     fields, coarse, blocks = weather(2, 6, 9)
     coarse[LOW] = coarse[MEAN] + 1

@@ -8,11 +8,14 @@ import pytest
 import torch
 import xarray as xr
 
-from orbitds.checkpoint import load_checkpoint
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
+from orbitds.config import ModelConfig
 from orbitds.data.door import enter
 from orbitds.grid import Grid, block_mean
 from orbitds.infer.downscaler import Downscaler, downscale
 from orbitds.infer.windows import run_windows
+from orbitds.model.reslim import Reslim
+from orbitds.normalize import Statistics
 
 
 @pytest.fixture
@@ -171,3 +174,58 @@ def test_another_product_is_refused_before_anything_is_computed(
     )
     with pytest.raises(ValueError, match="'conserve', got 'tiny', trained on coarse inputs of ano"):
         downscale(coarse, replace(checkpoint, description=description), constraints=("conserve",))
+
+
+LOW, MEAN, HIGH = "2m_temperature_min", "2m_temperature", "2m_temperature_max"
+
+
+@pytest.fixture(scope="module")
+def temperatures(pair, tmp_path_factory):
+    """A checkpoint of daily temperatures with weights at random, and coarse ones for it."""
+    folder = tmp_path_factory.mktemp("temperatures") / "tiny"
+    config = ModelConfig(width=8, depth=0, decoder_depth=0, correction_width=4, base="bicubic")
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(5)
+        names = (LOW, MEAN, HIGH)
+        model = Reslim(config, inputs=names, outputs=names, statics=(), factor=3)
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    save_checkpoint(
+        folder,
+        model,
+        statistics=dict.fromkeys(names, Statistics(mean=280.0, std=15.0)),
+        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        provenance={},
+        same_product=True,
+    )
+    weather = pair.part("test").coarse
+    mean = 280 + weather["eastward_wind"]
+    gap = weather["total_precipitation_24hr"]
+    fields = {LOW: mean - gap, MEAN: mean, HIGH: mean + 2 * gap}
+    return folder, xr.Dataset({name: f.assign_attrs(units="K") for name, f in fields.items()})
+
+
+def test_temperatures_keep_order_and_means_eager_and_lazy(temperatures):
+    folder, coarse = temperatures
+    free = downscale(coarse, folder)
+    assert ((free[LOW] > free[MEAN]) | (free[MEAN] > free[HIGH])).mean() > 0.01
+    constraints = ("order", "conserve")
+    eager = downscale(coarse, folder, tiles=(2, 3), constraints=constraints)
+    lazy = downscale(coarse.chunk(time=5), folder, tiles=(2, 3), constraints=constraints)
+    for fine in (eager, lazy.compute(scheduler="synchronous")):
+        assert (fine[LOW] <= fine[MEAN]).all()
+        assert (fine[MEAN] <= fine[HIGH]).all()
+        means = block_mean(fine.astype(np.float64), 3)
+        for name in (LOW, MEAN, HIGH):
+            off = np.abs(means[name] - coarse[name].astype(np.float64)).max()
+            assert off < np.spacing(np.float32(280)), name
+        xr.testing.assert_allclose(fine, eager, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("constraints", [("order",), ("order", "conserve")])
+def test_a_chosen_extreme_is_ordered_by_the_mean_that_was_not_chosen(temperatures, constraints):
+    folder, coarse = temperatures
+    whole = downscale(coarse, folder, constraints=constraints)
+    one = downscale(coarse, folder, variables=[LOW], constraints=constraints)
+    assert list(one.data_vars) == [LOW]
+    xr.testing.assert_identical(one[LOW], whole[LOW])
