@@ -8,12 +8,14 @@ product and a plain copy reach on the same machine, whichever is longer.
 
 import argparse
 import contextlib
+import itertools
 import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -40,7 +42,7 @@ class Case(NamedTuple):
     preset: str
     grid: tuple[int, int]
     batch: int
-    changes: dict = {}
+    changes: Mapping = MappingProxyType({})
     public_ms: float | None = None
     """The public code on one H100, as shipped."""
     must_ms: float | None = None
@@ -57,7 +59,9 @@ CASES = [
     Case("same, 32x compression", "reslim_9m_h128", GLOBE, 4, {"compression": 32}, must_ms=10),
     Case("126M 180x360 b4", "reslim_126m_h128", GLOBE, 4, public_ms=937.9, must_ms=330),
     Case("1B 180x360 b1", "reslim_1b", GLOBE, 1, public_ms=690.1, must_ms=370),
-    Case("9.5M, 16 tiles, 4x compression", "reslim_9m_h128", TILE, 64, {"compression": 4}, samples=4),
+    Case(
+        "9.5M, 16 tiles, 4x compression", "reslim_9m_h128", TILE, 64, {"compression": 4}, samples=4
+    ),
     Case("ViT 9.5M 32x64 b32", "reslim_9m", SMALL, 32, {"kind": "vit"}, public_ms=341.9),
     Case("ViT 9.5M 180x360 b1", "reslim_9m_h128", GLOBE, 1, {"kind": "vit"}, public_ms=7218),
 ]
@@ -69,7 +73,9 @@ class Step:
 
     def __init__(self, case: Case, device: torch.device, variables: int = 23) -> None:
         torch.manual_seed(0)
-        config = ModelConfig.model_validate(model_preset(case.preset).model_dump() | case.changes)
+        config = ModelConfig.model_validate(
+            model_preset(case.preset).model_dump() | dict(case.changes)
+        )
         names = [f"variable_{index}" for index in range(variables - len(STATICS) - len(OUTPUTS))]
         with device:
             self.model = build(
@@ -145,7 +151,7 @@ def median_ms(run: Callable[[], object], repeat: int = 10, warmup: int = 3) -> f
         run()
         mark.record()
     torch.cuda.synchronize()
-    return statistics.median(a.elapsed_time(b) for a, b in zip(marks, marks[1:], strict=False))
+    return statistics.median(a.elapsed_time(b) for a, b in itertools.pairwise(marks))
 
 
 def captured(step: Step) -> Callable[[], None]:
@@ -327,9 +333,7 @@ def main() -> None:
     with prefer(backend):
         for case in chosen:
             with contextlib.suppress(torch.cuda.OutOfMemoryError):
-                results["rows"].append(
-                    measure(case, device, rate, compile_=not options.no_compile)
-                )
+                results["rows"].append(measure(case, device, rate, compile_=not options.no_compile))
                 print(results["rows"][-1], flush=True)
             torch.compiler.reset()
             if device.type == "cuda":
@@ -344,7 +348,11 @@ def main() -> None:
         results["kernels"] = kernels(CASES[options.kernels], device)
     for name in ("memory", "quadtree", "attention", "kernels"):
         if name in results:
-            print(name, *(results[name] if isinstance(results[name], list) else [results[name]]), sep="\n")
+            print(
+                name,
+                *(results[name] if isinstance(results[name], list) else [results[name]]),
+                sep="\n",
+            )
     show(results["rows"])
     if options.output:
         options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

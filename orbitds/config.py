@@ -16,6 +16,7 @@ from orbitds.resources import locate, read_yaml
 from orbitds.schema import Frozen, parse
 
 Stage = Literal["train", "infer", "eval"]
+Constraint = Literal["order", "conserve"]
 
 
 class ModelConfig(Frozen):
@@ -189,6 +190,9 @@ class InferOptions(Frozen):
     """`auto`, or rows and columns such as `2x4`; by default the whole field at once."""
     batch_size: PositiveInt | None = None
     """Tiles run at once; chosen from the field's size by default."""
+    constraints: tuple[Constraint, ...] = ()
+    """`order`: minimum <= mean <= maximum temperature. `conserve`: the mean of the fine cells of a
+    coarse cell is its value. Physical bounds always hold."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one."""
     overwrite: bool = False

@@ -77,6 +77,7 @@ OTHERS = {
         "variables": ["northward_wind", "eastward_wind"],
         "tiles": "2x4",
         "batch_size": 3,
+        "constraints": ["order", "conserve"],
         "device": "cpu",
         "overwrite": True,
     },
@@ -415,6 +416,18 @@ def test_infer_netcdf_zarr_and_accessor_agree(orbitds, files, checkpoint_folder,
     assert {path.name for path in files.iterdir()} == {
         "coarse.nc", "truth.nc", "fine.nc", "fine.zarr",
     }  # fmt: skip
+
+
+def test_infer_holds_to_constraints_as_the_accessor_does(orbitds, files, checkpoint_folder, coarse):
+    flags = ("--constraints", "order", "--constraints", "conserve")
+    answer = orbitds(
+        "infer", "coarse.nc", "--checkpoint", checkpoint_folder, "--output", "fine.nc", *flags
+    )
+    assert answer.code == 0
+    wanted = coarse.orbit.downscale(checkpoint_folder, constraints=("order", "conserve"))
+    with xr.open_dataset("fine.nc") as fine:
+        xr.testing.assert_allclose(fine, wanted, rtol=1e-5)
+        assert fine.attrs["orbitds_constraints"] == "order conserve"
 
 
 def test_infer_by_a_file_of_settings(orbitds, files, checkpoint_folder):

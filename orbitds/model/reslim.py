@@ -50,7 +50,13 @@ class Reslim(DownscalingModel):
         self.patch = config.patch
         count = len(self.outputs)
         painted = 2 * count if config.predicts == "gaussian" else count
-        self.trunk = Trunk(config, [*self.inputs, *self.statics], painted, zoom=factor)
+        self.trunk = Trunk(
+            config,
+            [*self.inputs, *self.statics],
+            painted,
+            zoom=factor,
+            corrected=config.correction_width > 0,
+        )
         self.base = Base(
             self.outputs,
             factor=factor,
@@ -65,7 +71,7 @@ class Reslim(DownscalingModel):
     @property
     def reach_cells(self) -> int:
         """Coarse cells around a cell that base and convolutions look at, the trunk aside."""
-        convolutions = 1 + (self.config.correction_depth + 1) * bool(self.config.correction_width)
+        convolutions = self.config.correction_depth + 1 if self.config.correction_width else 1
         return REACH_CELLS + math.ceil(convolutions / self.factor)
 
     def predict(

@@ -29,6 +29,8 @@ class Trunk(nn.Module):
         Number of fields it paints.
     zoom
         Painted cells along the edge of a cell that it is given.
+    corrected
+        Whether convolutions follow, so that the trunk needs no closing one.
 
     References
     ----------
@@ -36,7 +38,13 @@ class Trunk(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, variables: Sequence[str], outputs: int, *, zoom: int
+        self,
+        config: ModelConfig,
+        variables: Sequence[str],
+        outputs: int,
+        *,
+        zoom: int,
+        corrected: bool = False,
     ) -> None:
         super().__init__()
         width, self.patch, self.zoom = config.width, config.patch, zoom
@@ -66,7 +74,13 @@ class Trunk(nn.Module):
             for index in range(config.depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.decode = Decoder(width, outputs, depth=config.decoder_depth, block=zoom * config.patch)
+        self.decode = Decoder(
+            width,
+            outputs,
+            depth=config.decoder_depth,
+            block=zoom * config.patch,
+            smooth=not corrected,
+        )
 
     def forward(
         self,

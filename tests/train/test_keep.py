@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,17 @@ def test_what_is_kept_is_the_model_and_all_it_needs(pair, setting, tmp_path):
     wanted = setting.region().arrays()
     for name, array in arrays(kept).items():
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_checkpoint_knows_whether_its_inputs_are_means_of_its_product(
+    pair, setting, tmp_path, same
+):
+    of_pair = replace(setting, pair=replace(pair, same_product=same))
+    keep(model_of(pair, 1), of_pair, CONFIG, 1, tmp_path / "run" / "best")
+    export(tmp_path / "run", tmp_path / "checkpoint")
+    for folder in (tmp_path / "run" / "best", tmp_path / "checkpoint"):
+        assert load_checkpoint(folder).description.same_product is same
 
 
 def test_better_weights_take_the_place_of_earlier_ones(pair, setting, tmp_path):
