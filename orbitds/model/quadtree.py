@@ -24,8 +24,10 @@ class Quadtree(NamedTuple):
     patches, where the roots do.
     """
 
+    leaf_of_patch: Int[Tensor, "B N"]
+    """Leaf of each patch, row by row, as an index into the leaves of all samples (``G M``)."""
     leaf: Int[Tensor, "B h w"]
-    """Leaf of each cell of the roots, as an index into the leaves of all samples (``G M``)."""
+    """The same of each cell of the roots, of which the first rows and columns are the patches."""
     node: Int[Tensor, "G M"]
     """Where each leaf stands in the pyramid of all nodes, finest level first."""
     level: Int[Tensor, "G M"]
@@ -44,11 +46,6 @@ class Quadtree(NamedTuple):
     """Edge of a root block in patches, a power of two."""
     periodic: bool
     """Whether the first columns of patches repeat beyond the last one."""
-
-    @property
-    def leaf_of_patch(self) -> Int[Tensor, "B N"]:
-        """Leaf of each patch, row by row, as an index into the leaves of all samples."""
-        return self.leaf[:, : self.rows, : self.columns].flatten(1)
 
 
 def root_size(rows: int, columns: int, ratio: float, density: float | None = None) -> int:
@@ -108,14 +105,16 @@ def build_quadtree(
     # a cell whose place is a multiple of its leaf's size is the leaf's first
     is_first = torch.arange(cell.numel(), device=cell.device) % 4**level == 0
     leaf = is_first.flatten().cumsum(0)  # from 1
-    count = leaf_count(rows, columns, ratio)
-    shape = (batch, count) if density is None else (1, int(leaf[-1]))
+    is_ragged = density is not None
+    shape = (1, int(leaf[-1])) if is_ragged else (batch, leaf_count(rows, columns, ratio))
     first = torch.searchsorted(leaf, torch.arange(1, math.prod(shape) + 1, device=cell.device))
     level = level.flatten()[first]
     across = _filled(columns, root)
+    leaf = (leaf - 1).view(batch, -1)[:, position].unflatten(1, (-1, across))
     return Quadtree(
-        leaf=(leaf - 1).unflatten(0, (batch, -1))[:, position].unflatten(1, (-1, across)),
-        node=_node(first, level, leaf.numel()).view(shape),
+        leaf_of_patch=leaf[:, :rows, :columns].flatten(1),
+        leaf=leaf,
+        node=_node(first, level, batch * cell.numel()).view(shape),
         level=level.view(shape),
         centre=_centre(cell[first % cell.numel()], level, across).view(*shape, 2),
         lengths=is_first.sum(dim=1),
