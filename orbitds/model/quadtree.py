@@ -94,7 +94,8 @@ def build_quadtree(
     periodic
         Whether the last column is a neighbour of the first: what fills the roots there.
     """
-    batch, rows, columns = counts.shape
+    # a range has torch.compile work the sizes out for each grid, which it would leave symbolic
+    batch, (rows, columns) = len(counts), (len(range(size)) for size in counts.shape[1:])
     root = root_size(rows, columns, ratio, density)
     cell, position = _morton(rows, columns, root, counts.device)
     source, inside = _sources(cell, rows, columns, root, periodic=periodic)
@@ -105,8 +106,7 @@ def build_quadtree(
     # a cell whose place is a multiple of its leaf's size is the leaf's first
     is_first = torch.arange(cell.numel(), device=cell.device) % 4**level == 0
     leaf = is_first.flatten().cumsum(0)  # from 1
-    is_ragged = density is not None
-    shape = (1, int(leaf[-1])) if is_ragged else (batch, leaf_count(rows, columns, ratio))
+    shape = (batch, leaf_count(rows, columns, ratio)) if density is None else (1, int(leaf[-1]))
     first = torch.searchsorted(leaf, torch.arange(1, math.prod(shape) + 1, device=cell.device))
     level = level.flatten()[first]
     across = _filled(columns, root)
@@ -163,14 +163,8 @@ def _sources(
 
 
 def _levels(counts: Tensor, root: int, splits: int, least: float | None) -> Int[Tensor, "B C"]:
-    """Return the level of the leaf of each cell, in Morton order, where four siblings are in a row.
-
-    Parameters
-    ----------
-    least
-        Edge pixels per patch that a block to be split exceeds.
-    """
-    pyramid = [counts]
+    """Return the level of each cell's leaf; a block to be split has above ``least`` edges a patch."""
+    pyramid = [counts]  # in Morton order four siblings stand in a row
     for _ in range(root.bit_length() - 1):
         pyramid.append(pyramid[-1].unflatten(1, (-1, 4)).sum(dim=2))
     level = torch.full_like(pyramid[-1], len(pyramid) - 1)

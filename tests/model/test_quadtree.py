@@ -276,14 +276,17 @@ def test_density_spares_where_the_budget_would_be_spent():
 def test_compiles_as_one_graph(backend, monkeypatch):
     monkeypatch.setattr(config, "jaxtyping_disable", True)
     torch.compiler.reset()
-    counts = counts_of("any", (2, 7, 10), seed=6)
 
     def build(counts):
         return build_quadtree(counts, patch=PATCH, ratio=3.0, periodic=True)
 
-    compiled = torch.compile(build, fullgraph=True, backend=backend)(counts)
-    for got, expected in zip(fields_of(compiled), fields_of(build(counts)), strict=True):
-        assert torch.equal(got, expected)
+    compiled = torch.compile(build, fullgraph=True, backend=backend)
+    for shape in ((2, 7, 10), (3, 7, 10), (2, 9, 12)):  # other batches and grids after the first
+        counts = counts_of("any", shape, seed=6)
+        for got, expected in zip(
+            fields_of(compiled(counts)), fields_of(build(counts)), strict=True
+        ):
+            assert torch.equal(got, expected)
 
 
 def test_shapes_need_no_values():
