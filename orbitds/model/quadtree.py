@@ -163,7 +163,7 @@ def _sources(
 
 
 def _levels(counts: Tensor, root: int, splits: int, least: float | None) -> Int[Tensor, "B C"]:
-    """Return the level of each cell's leaf; a block to be split has above ``least`` edges a patch."""
+    """Return the level of each cell's leaf; blocks split above ``least`` edge pixels per patch."""
     pyramid = [counts]  # in Morton order four siblings stand in a row
     for _ in range(root.bit_length() - 1):
         pyramid.append(pyramid[-1].unflatten(1, (-1, 4)).sum(dim=2))
