@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from orbitds.config import ModelConfig
 from orbitds.model.aggregate import VariableAggregation
 from orbitds.model.block import Block
+from orbitds.model.compress import Compression
 
 # COMP
 from orbitds.model.decode import Decoder
@@ -107,18 +108,28 @@ class Trunk(nn.Module):
             tokens = self._encode(tokens)
         else:
             own, image = self.aggregate.with_image(fields, variables)
-            tokens, tree = self.compression.compress(own, image, periodic=periodic)  # B M D
-            tokens = tokens + self.position(*place.at(tree.row, tree.column)) + resolution
-            tokens = self.compression.expand(self._encode(tokens), tree, own)
+            tokens, tree = self.compression.compress(own, image, periodic=periodic)  # G M D
+            lengths = None
+            if self.compression.density is not None:  # samples of unequal length in a row
+                lengths = tree.lengths.tolist()
+                place, resolution = (
+                    place.in_a_row(tree.lengths),
+                    _in_a_row(resolution, tree.lengths),
+                )
+            # each leaf lies at its own centre
+            tokens = tokens + self.position(*place.at(*tree.centre.unbind(dim=-1))) + resolution
+            tokens = self.compression.expand(self._encode(tokens, lengths), tree, own)
         # the closing convolution may wrap only where the patches fill the circle
         wraps = periodic and columns * self.patch == width
         painted = self.decode(tokens, rows, periodic=wraps)
         painted = painted[..., north * zoom :, west * zoom :]
         return painted[..., : height * zoom, : width * zoom]
 
-    def _encode(self, tokens: Float[Tensor, "B n D"]) -> Float[Tensor, "B n D"]:
+    def _encode(
+        self, tokens: Float[Tensor, "B n D"], lengths: list[int] | None = None
+    ) -> Float[Tensor, "B n D"]:
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = block(tokens, lengths)
         return self.norm(tokens)
 
     def _noise(self, noise: Tensor | None, fields: Tensor) -> Tensor | None:
@@ -164,8 +175,21 @@ class _Place:
         (north, west), (down, right) = self.first_deg, self.step_deg
         return north + down * row, west + right * column
 
+    def in_a_row(self, lengths: Tensor) -> "_Place":
+        """Return the same for samples of unequal length, one after another."""
+        first, step = self.first_deg, self.step_deg
+        return _Place(
+            (_in_a_row(first[0], lengths), _in_a_row(first[1], lengths)),
+            (_in_a_row(step[0], lengths), _in_a_row(step[1], lengths)),
+        )
+
     def grid(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return latitude and longitude [B, rows*columns] of all patches, row by row."""
         device = self.first_deg[0].device
         row = torch.arange(rows, device=device).repeat_interleave(columns)
         return self.at(row, torch.arange(columns, device=device).repeat(rows))
+
+
+def _in_a_row(of_sample: Tensor, lengths: Tensor) -> Tensor:
+    """Repeat what holds for a sample for each of its tokens, and join the samples."""
+    return of_sample.flatten(1).squeeze(1).repeat_interleave(lengths, dim=0)[None]
