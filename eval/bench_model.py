@@ -273,7 +273,7 @@ def quadtree(device: torch.device, step_ms: float | None) -> dict:
     return row
 
 
-def kernels(case: Case, device: torch.device, top: int = 25) -> list[tuple[str, float, int]]:
+def kernels(case: Case, device: torch.device, top: int = 45) -> list[tuple[str, float, int]]:
     """Return the device kernels of a compiled step by their time in ms, longest first."""
     step = Step(case, device).compiled()
     for _ in range(3):
