@@ -22,7 +22,7 @@ from orbitds.variables import variable
 LOG_VARIANCE = (-14.0, 10.0)
 
 
-class Reslim(DownscalingModel):
+class Reslim(DownscalingModel[ModelConfig]):
     """Residual slim vision transformer: coarse fields in, fine fields out, all normalised.
 
     Parameters
