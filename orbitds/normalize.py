@@ -26,8 +26,8 @@ class Normalizer:
     """Physical values to normalised ones and back, for variables in a fixed order.
 
     A variable's row says how: ``zscore`` subtracts the mean and divides by the standard deviation,
-    ``log1p`` takes log(1 + x) and nothing else. Amounts up to a threshold of the statistics, if they
-    have one, are taken for none; the inverse cannot bring them back.
+    ``log1p`` takes log(1 + x) and nothing else. Amounts up to the threshold of the statistics, if
+    there is one, are taken for none; the inverse cannot bring them back.
     """
 
     def __init__(self, names: Sequence[str], statistics: dict[str, Statistics]) -> None:

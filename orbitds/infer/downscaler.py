@@ -83,7 +83,7 @@ class Downscaler:
             checkpoint if isinstance(checkpoint, Checkpoint) else find_checkpoint(str(checkpoint))
         )
         self.variables = self._chosen(variables)
-        self.tiles = check_tiles(tiles)
+        self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = batch_size
         self.device = device
         choose_device(device)  # a device that is not there is refused before anything is written

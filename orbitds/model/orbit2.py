@@ -197,9 +197,9 @@ def unpatchify_strips(
 ) -> Float[Tensor, "B U {rows} {columns}"]:
     """Lay the outputs of the tokens on the fine grid as the public code does.
 
-    It reads the tokens one after the other as ``patch x patch`` squares of *fine* cells, though each
-    has ``factor**2`` such squares to give: so they come to lie side by side along the row, in a strip
-    that is not the token's own place.
+    It reads the tokens one after the other as ``patch x patch`` squares of *fine* cells, though
+    each has ``factor**2`` such squares to give: so they come to lie side by side along the row, in
+    a strip that is not the token's own place.
     """
     return rearrange(
         pixels.reshape(len(pixels), rows // patch, columns // patch, patch, patch, -1),
@@ -213,8 +213,8 @@ def _cells(place: Tensor, count: int) -> Int[Tensor, "B n"]:
     if (place - nearest).abs().max() > TOLERANCE_CELLS:
         worst = float((place - nearest).abs().max())
         raise ValueError(
-            f"Wanted coordinates at the {count} points of the static fields in the checkpoint along "
-            f"their axis, got some {worst:.2g} of a cell beside them. Regrid the input to the grid "
-            "that its README names, or import the checkpoint without statics and give them as inputs."
+            f"Wanted coordinates at some of the {count} points of the static fields in the "
+            f"checkpoint, got some {worst:.2g} of a cell beside them. Regrid the input to the "
+            "points of that grid, or import the checkpoint without statics and give them as inputs."
         )
     return nearest.long()

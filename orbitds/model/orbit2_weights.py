@@ -29,7 +29,7 @@ def translate(weights: Mapping[str, Tensor], config: Orbit2Config) -> dict[str, 
     ValueError
         If weights are missing, left over, or of an architecture other than the config's.
     """
-    theirs = {_bare(name): tensor.float() for name, tensor in weights.items()}
+    theirs = {bare(name): tensor.float() for name, tensor in weights.items()}
     try:
         ours = _aggregation(theirs, config)
         ours["position"] = theirs.pop("pos_embed").squeeze(0)
@@ -44,7 +44,8 @@ def translate(weights: Mapping[str, Tensor], config: Orbit2Config) -> dict[str, 
     return ours | {_renamed(name): tensor for name, tensor in theirs.items()}
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """Return the name of a weight without what wrappers of training put into it."""
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
@@ -66,15 +67,15 @@ def _aggregation(theirs: dict[str, Tensor], config: Orbit2Config) -> dict[str, T
     count, width = len(config.variables), config.width
     patches = [theirs.pop(f"token_embeds.{index}.proj.weight") for index in range(count)]
     biases = [theirs.pop(f"token_embeds.{index}.proj.bias") for index in range(count)]
-    key, value = theirs.pop("var_agg.kv.weight").split(width)
+    key, value = theirs.pop("var_agg.kv.weight").reshape(2, width, width)
     return {
         "aggregate.embed": torch.stack(patches).reshape(count, width, -1),
         "aggregate.bias": torch.stack(biases) + theirs.pop("var_embed").squeeze(0),
         "aggregate.query": theirs.pop("var_query").reshape(width),
         "aggregate.to_query.weight": theirs.pop("var_agg.q.weight"),
         "aggregate.to_query.bias": torch.zeros(width),
-        "aggregate.to_key.weight": key.contiguous(),
-        "aggregate.to_value.weight": value.contiguous(),
+        "aggregate.to_key.weight": key,
+        "aggregate.to_value.weight": value,
         "aggregate.to_value.bias": torch.zeros(width),
         "aggregate.project.weight": theirs.pop("var_agg.proj.weight"),
         "aggregate.project.bias": theirs.pop("var_agg.proj.bias"),
