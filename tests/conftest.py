@@ -179,6 +179,7 @@ class Public:
         w = {name: tensor.double() for name, tensor in weights.items()}
         x, (batch, _, height, columns) = x.double(), x.shape
         tokens = []
+        names = list(names)
         for place, name in enumerate(names):
             k = self.default_vars.index(name)
             kernel = w[f"token_embeds.{k}.proj.weight"], w[f"token_embeds.{k}.proj.bias"]

@@ -7,7 +7,13 @@ from typing import Literal
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from orbitds.model.aggregate import VariableAggregation
@@ -53,6 +59,20 @@ class Orbit2Config(Frozen):
     inputs."""
     placement: Literal["around", "northeast"] = "northeast"
     """Where the fine cells lie: ORBIT-2's coarse and fine grids start at the same point."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Orbit2Config":
+        if self.width % self.heads:
+            raise ValueError(
+                f"Wanted a width that is a multiple of heads, got width {self.width} and "
+                f"{self.heads} heads. Correct one of the two."
+            )
+        if any(size <= 2 * halo for size, halo in zip(self.window, self.halo_cells, strict=True)):
+            raise ValueError(
+                f"Wanted a window larger than its halos, got {self.window} with halos of "
+                f"{self.halo_cells} on each side. Correct the overlap of the tiles."
+            )
+        return self
 
 
 class Orbit2(DownscalingModel[Orbit2Config]):

@@ -11,6 +11,7 @@ ORBIT-2 (Wang et al. 2025, arXiv 2505.04802); Hugging Face ``jychoi-hpc/ORBIT-2`
 """
 
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from orbitds.normalize import Normalizer
 from orbitds.orbit2.arrays import read_statics, read_statistics
 from orbitds.orbit2.settings import Settings, read_settings
 
+# How torch says that a file is damaged, or no checkpoint, or would run code.
+UNLOADABLE = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError)
 # What a user must know of the data that the published models want.
 NOTES = (
     "Rows of the public data run from -90 degrees northwards without the row of the north pole: "
@@ -115,14 +118,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "the path."
         )
     wanted = f"Wanted a checkpoint of ORBIT-2, tensors under `model_state_dict`, in {path}"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{wanted}, got a file that does not load as tensors alone ({told}). Nothing in it was "
-            "run. Copy the published file again."
-        ) from error
+    # what the system denies is no damage; a pickle of an odd make is refused, not warned of
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except UNLOADABLE as error:
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{wanted}, got a file that does not load as tensors alone ({told}). Nothing in it "
+                "was run. Copy the published file again."
+            ) from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not (isinstance(weights, dict) and all(isinstance(t, Tensor) for t in weights.values())):
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__

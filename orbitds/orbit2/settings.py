@@ -172,9 +172,10 @@ def _data(file: _File, resolution: object) -> str:
     )
 
 
-def _raw_km(file: _File, resolution: dict | float, data: str) -> float:
-    if not isinstance(resolution, dict):
+def _raw_km(file: _File, resolution: object, data: str) -> float:
+    if isinstance(resolution, (int, float)):
         return float(resolution)
+    assert isinstance(resolution, dict)
     if data not in resolution:
         raise ValueError(
             f"Wanted one of the data sets {list(resolution)} of `data: spatial_resolution:` in "
