@@ -116,30 +116,30 @@ def read_settings(
     known = _ours(file.require("data", "default_vars", list))
     resolution = file.require("data", "spatial_resolution", (dict, int, float))
     data = data or _data(file, resolution)
-    raw_km = _raw_km(file, resolution, data)
     settings = {
         ours: file.require("model", key, (int, float)) for ours, key in ARCHITECTURE.items()
     }
-    halo = _halo(file)
     model = {
         "kind": "orbit2",
         "variables": known,
         "window": _window(file, tokens, settings["patch"]),
-        "halo_cells": halo,
-        "spatial_resolution_km": raw_km,
+        "halo_cells": _halo(file),
+        "spatial_resolution_km": _raw_km(file, resolution, data),
         "statics_grid": statics_grid,
     }
     inputs = _of_data(file, "dict_in_variables", data) or known
-    spacing_km = raw_km if statics_grid is None else 180 / statics_grid[0] * KM_PER_DEGREE
     parsed = parse(Orbit2Config, settings | model, source=str(path))
+    spacing_km = parsed.spatial_resolution_km  # good enough for a region, where nothing says more
+    if statics_grid is not None:
+        spacing_km = 180 / statics_grid[0] * KM_PER_DEGREE
     given = _ours(outputs) if outputs else _of_data(file, "dict_out_variables", data)
     _check_variables(file, inputs, given, known, count)
     return Settings(
         model=parsed,
         inputs=(*(name for name in inputs if name not in STATICS), *STATICS),
         outputs=given,
-        factor=file.require("model", "superres_mag", int),
-        spacing_km=float(spacing_km),
+        factor=_factor(file),
+        spacing_km=spacing_km,
         data=data,
     )
 
@@ -172,21 +172,29 @@ def _data(file: _File, resolution: object) -> str:
     )
 
 
-def _raw_km(file: _File, resolution: object, data: str) -> float:
-    if isinstance(resolution, (int, float)):
-        return float(resolution)
-    assert isinstance(resolution, dict)
+def _raw_km(file: _File, resolution: object, data: str) -> object:
+    if not isinstance(resolution, dict):
+        return resolution
     if data not in resolution:
         raise ValueError(
             f"Wanted one of the data sets {list(resolution)} of `data: spatial_resolution:` in "
             f"{file.path}, got {data!r}.{did_you_mean(data, resolution)} Name one with --data."
         )
-    return float(resolution[data])
+    return resolution[data]
 
 
 def _of_data(file: _File, key: str, data: str) -> tuple[str, ...]:
     listed = file.get("data", key)
     return _ours(listed[data]) if isinstance(listed, dict) and listed.get(data) else ()
+
+
+def _factor(file: _File) -> int:
+    factor = file.require("model", "superres_mag", int)
+    if factor < 1:
+        raise ValueError(
+            f"Wanted `model: superres_mag:` in {file.path} of 1 or more, got {factor}. Correct it."
+        )
+    return factor
 
 
 def _halo(file: _File) -> tuple[int, int]:
