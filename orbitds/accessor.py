@@ -25,6 +25,7 @@ class OrbitAccessor:
         variables: "Sequence[str] | None" = None,
         tiles: "Literal['auto'] | tuple[int, int] | None" = None,
         batch_size: int | None = None,
+        constraints: "Sequence[str]" = (),
         device: str | None = None,
     ) -> xr.Dataset:
         """Return the dataset on the checkpoint's finer grid.
@@ -41,6 +42,11 @@ class OrbitAccessor:
             By default the whole field is worked on at once.
         batch_size
             Tiles run at once; chosen from the field's size by default.
+        constraints
+            What shall hold of the answer besides the physical bounds, which always do:
+            ``"order"``, minimum <= mean <= maximum temperature; ``"conserve"``, the area-weighted
+            mean of the fine cells of a coarse cell is its value. The second wants a checkpoint
+            whose coarse fields are means of the product it was trained to give.
         device
             ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the first GPU if there is one.
 
@@ -71,5 +77,6 @@ class OrbitAccessor:
             variables=variables,
             tiles=tiles,
             batch_size=batch_size,
+            constraints=constraints,
             device=device,
         )

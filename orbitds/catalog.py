@@ -62,6 +62,8 @@ class PairEntry(Frozen):
     """Dataset of the targets."""
     coarse: str | CoarsenEntry
     """Dataset of the inputs, or how to make it from the fine one."""
+    same_product: bool = False
+    """Whether a coarse dataset holds block means of the fine product; so by nature if coarsened."""
     inputs: tuple[str, ...]
     """Input variables."""
     outputs: tuple[str, ...]

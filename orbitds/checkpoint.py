@@ -52,6 +52,9 @@ class Description(Frozen):
     """Mean and standard deviation of each variable over the training period."""
     spacing_km: tuple[float, float]
     """Coarse and fine spacing of the training data."""
+    same_product: bool = False
+    """Whether the coarse training data are block means of the product of the targets, so that the
+    means of an answer may be held to the input."""
     sha256: dict[str, str]
     """Hash of each safetensors file."""
     provenance: dict[str, Any]
@@ -112,6 +115,7 @@ def save_checkpoint(
     spacing_km: tuple[float, float],
     provenance: Mapping[str, Any],
     region: Region | None = None,
+    same_product: bool = False,
 ) -> None:
     """Write a checkpoint folder.
 
@@ -139,6 +143,7 @@ def save_checkpoint(
         factor=model.factor,
         statistics=dict(statistics),
         spacing_km=spacing_km,
+        same_product=same_product,
         sha256=sha256,
         provenance={"orbitds": metadata.version("orbitds"), **provenance},
     )

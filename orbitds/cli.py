@@ -16,6 +16,8 @@ from orbitds import catalog
 from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
+# Settings whose keys are names of variables, and no flags.
+BY_VARIABLE = ("tv_weights",)
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 IMPORT = "import-orbit2"
 
@@ -241,7 +243,9 @@ def _tell(text: str) -> None:
 def _hyphenated(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings under the names of the flags."""
     return {
-        key.replace("_", "-"): _hyphenated(value) if isinstance(value, dict) else _plain(value)
+        key.replace("_", "-"): _hyphenated(value)
+        if isinstance(value, dict) and key not in BY_VARIABLE
+        else _plain(value)
         for key, value in settings.items()
     }
 

@@ -16,13 +16,15 @@ from orbitds.resources import locate, read_yaml
 from orbitds.schema import Frozen, parse
 
 Stage = Literal["train", "infer", "eval"]
+Constraint = Literal["order", "conserve"]
 
 
 class ModelConfig(Frozen):
     """The architecture; what it eats and gives is decided by the data pair."""
 
-    kind: Literal["reslim"] = "reslim"
-    """The network: Reslim."""
+    kind: Literal["reslim", "vit"] = "reslim"
+    """The network: Reslim, or the plain vision transformer it is compared with, whose patches are
+    of fine cells."""
     patch: PositiveInt = 2
     """Edge of a patch in coarse cells: one token per patch."""
     width: PositiveInt = 256
@@ -41,6 +43,11 @@ class ModelConfig(Frozen):
     """Channels of the residual path's convolutions; 0 leaves the base uncorrected."""
     correction_depth: PositiveInt = 2
     """Convolutions of the residual path on the fine grid."""
+    compression: float = Field(default=1.0, ge=1, le=64)
+    """Tokens before over tokens after the quadtree: fine where the field has edges. 1 is off."""
+    edge_density: float | None = Field(default=None, ge=0, lt=1)
+    """If given, a block splits only above this share of edge cells, so that smooth fields take
+    fewer tokens; `compression` remains the least."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout in the blocks' MLP."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
@@ -75,14 +82,24 @@ class TilesConfig(Frozen):
 
 
 class LossConfig(Frozen):
-    """The Bayesian loss: Gaussian likelihood and total-variation prior."""
+    """What training minimises."""
 
+    kind: Literal["bayesian", "mse", "l1", "gaussian", "crps"] = "bayesian"
+    """Gaussian likelihood with total-variation prior; squared or absolute error; the likelihood of
+    a predicted mean and variance; or the fair CRPS of members."""
+    members: int = Field(default=2, ge=2)
+    """Members a step, for `crps`."""
     tv_weight: NonNegativeFloat = 0.02
-    """Weight lambda of the total-variation prior."""
+    """Weight lambda of the total-variation prior of `bayesian`."""
+    tv_weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Weights of the prior for single variables, by name."""
     tv_diagonal: NonNegativeFloat = 0.7
     """Weight of the diagonal neighbours in the prior."""
     tv_of: Literal["field", "residual"] = "residual"
     """What the prior smooths: the whole field, or what the model adds to its base."""
+
+
+_PREDICTS = {"gaussian": "gaussian", "crps": "members"}
 
 
 class OptimConfig(Frozen):
@@ -134,6 +151,22 @@ class TrainConfig(Frozen):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the trunk; weights and sums stay in float32."""
 
+    @property
+    def architecture(self) -> ModelConfig:
+        """The model with the head that the loss needs."""
+        predicts = _PREDICTS.get(self.loss.kind, "field")
+        return self.model.model_copy(update={"predicts": predicts})
+
+    @model_validator(mode="after")
+    def _head_fits_loss(self) -> "TrainConfig":
+        predicts = self.architecture.predicts
+        if self.model.predicts not in ("field", predicts):
+            raise ValueError(
+                f"Wanted model.predicts {predicts!r} for the loss {self.loss.kind!r}, got "
+                f"{self.model.predicts!r}. Leave model.predicts out: loss.kind decides."
+            )
+        return self
+
     @model_validator(mode="after")
     def _parts_divide_batch(self) -> "TrainConfig":
         if self.batch_size % self.accumulate:
@@ -157,6 +190,9 @@ class InferOptions(Frozen):
     """`auto`, or rows and columns such as `2x4`; by default the whole field at once."""
     batch_size: PositiveInt | None = None
     """Tiles run at once; chosen from the field's size by default."""
+    constraints: tuple[Constraint, ...] = ()
+    """`order`: minimum <= mean <= maximum temperature. `conserve`: the mean of the fine cells of a
+    coarse cell is its value. Physical bounds always hold."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one."""
     overwrite: bool = False

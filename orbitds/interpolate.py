@@ -45,13 +45,19 @@ def interpolate(
 
 def pad(field: Float[Tensor, "*batch H W"], cells: int, periodic: bool) -> Tensor:  # noqa: FBT001  a value like cells
     """Add cells on all sides: longitude wraps if periodic, other borders repeat the outer cell."""
-    flat = field.reshape(-1, 1, *field.shape[-2:])
+    # joined from slices: the gradient is then a sum of slices, where that of F.pad's replication
+    # is a slow kernel of its own, and the memory format stays
+    shape = [*field.shape]
     if periodic:
-        flat = F.pad(flat, (cells, cells, 0, 0), mode="circular")
-        flat = F.pad(flat, (0, 0, cells, cells), mode="replicate")
+        west, east = field[..., -cells:], field[..., :cells]
     else:
-        flat = F.pad(flat, (cells, cells, cells, cells), mode="replicate")
-    return flat.reshape(*field.shape[:-2], *flat.shape[-2:])
+        shape[-1] = cells
+        west, east = field[..., :1].expand(shape), field[..., -1:].expand(shape)
+    field = torch.cat([west, field, east], dim=-1)
+    shape = [*field.shape]
+    shape[-2] = cells
+    north, south = field[..., :1, :].expand(shape), field[..., -1:, :].expand(shape)
+    return torch.cat([north, field, south], dim=-2)
 
 
 def delta_change(

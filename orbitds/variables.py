@@ -1,6 +1,7 @@
 """The vocabulary: one row per variable with its CF name, unit, transform and ranges."""
 
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 from orbitds.resources import did_you_mean, read_yaml, share
@@ -26,6 +27,10 @@ class Variable(Frozen):
     """Physical lower bound, enforced on output."""
     maximum: float | None = None
     """Physical upper bound, enforced on output."""
+    at_most: str | None = None
+    """Variable of the same quantity that this one never exceeds: a daily mean, for its minimum."""
+    at_least: str | None = None
+    """Variable of the same quantity that this one never falls below."""
     plausible: tuple[float, float]
     """Values outside this interval are taken for a mistake in the data."""
     range: float
@@ -37,12 +42,21 @@ class Variable(Frozen):
     aliases: tuple[str, ...] = ()
     """Other names under which data sets carry the variable."""
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The variables that this one is ordered by."""
+        return tuple(name for name in (self.at_most, self.at_least) if name is not None)
+
 
 @cache
 def table() -> dict[str, Variable]:
     """Return the shipped vocabulary, by name."""
-    rows = read_yaml(share(TABLE))
-    return {name: parse(Variable, {"name": name} | row, source=TABLE) for name, row in rows.items()}
+    found = read_yaml(share(TABLE))
+    rows = {
+        name: parse(Variable, {"name": name} | row, source=TABLE) for name, row in found.items()
+    }
+    _check_order(rows)
+    return rows
 
 
 def variable(name: str) -> Variable:
@@ -64,3 +78,26 @@ def variable(name: str) -> Variable:
         f"Wanted a variable of data_catalog/variables.yaml, got {name!r}.{hint} "
         "Rename the variable, or add a row for it."
     )
+
+
+def _check_order(rows: dict[str, Variable]) -> None:
+    """Refuse variables that are ordered by what is not there, or is not the same quantity."""
+    for row in rows.values():
+        for other in row.references:
+            if other not in rows:
+                raise ValueError(
+                    f"{TABLE}: wanted a row that {row.name!r} is ordered by, got {other!r}, which "
+                    f"is none.{did_you_mean(other, rows)} Correct the name, or add the row."
+                )
+            if rows[other].units != row.units:
+                raise ValueError(
+                    f"{TABLE}: wanted {row.name!r} in the unit of {other!r}, which it is ordered "
+                    f"by, got {row.units!r} and {rows[other].units!r}. Change one of the two."
+                )
+    try:
+        TopologicalSorter({row.name: row.references for row in rows.values()}).prepare()
+    except CycleError as error:
+        raise ValueError(
+            f"{TABLE}: wanted variables of which only one names the other in at_most or at_least, "
+            f"got the circle {' - '.join(error.args[1])}. Drop one of the two."
+        ) from None

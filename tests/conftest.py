@@ -69,6 +69,7 @@ def checkpoint_folder(pair, statistics, tmp_path_factory):
         spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
         provenance={"pair": pair.name, "period": list(pair.split["train"])},
         region=Region(pair.fine_grid, stack(pair.statics, pair.static_names).values, fine, coarse),
+        same_product=pair.same_product,
     )
     return folder
 

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import orbitds
-from orbitds.grid import Grid
+from orbitds.grid import Grid, block_mean
 
 
 @pytest.fixture
@@ -161,6 +161,37 @@ def test_bounds_of_the_variable_hold(coarse, checkpoint_folder):
     dry["total_precipitation_24hr"][:] = 0.0
     fine = dry.orbit.downscale(checkpoint_folder)
     assert fine["total_precipitation_24hr"].min() >= 0
+
+
+def test_constraints_hold_and_are_written_down(coarse, fine, checkpoint_folder):
+    """In the caller's own layout: rows from the south, longitude from -180."""
+    theirs = coarse.assign_coords(longitude=(coarse["longitude"] + 180) % 360 - 180)
+    theirs = theirs.sortby("longitude").sortby("latitude")
+    names = ["order", "conserve"]
+    again = theirs.orbit.downscale(checkpoint_folder, constraints=names)
+    assert again.attrs["orbitds_constraints"] == "order conserve"
+    assert "orbitds_constraints" not in fine.attrs
+    north_up = again.sortby("latitude", ascending=False)
+    means = block_mean(north_up.astype(np.float64), 3).sortby("latitude")
+    for name in again.data_vars:
+        np.testing.assert_allclose(means[name], theirs[name], rtol=1e-6, atol=1e-6)
+
+
+def test_constraints_of_lazy_data_are_those_of_eager_data(coarse, checkpoint_folder):
+    names = ("order", "conserve")
+    eager = coarse.orbit.downscale(checkpoint_folder, constraints=names)
+    lazy = coarse.chunk(time=5).orbit.downscale(checkpoint_folder, constraints=names)
+    computed = lazy.compute(scheduler="synchronous")
+    xr.testing.assert_allclose(computed, eager, rtol=1e-4, atol=1e-4)
+    assert computed.attrs == eager.attrs
+    means = block_mean(computed.astype(np.float64), 3)
+    for name in eager.data_vars:
+        np.testing.assert_allclose(means[name], coarse[name], rtol=1e-6, atol=1e-6)
+
+
+def test_unknown_constraints_are_refused_with_the_nearest(coarse, checkpoint_folder):
+    with pytest.raises(ValueError, match=r"got 'conserv'. Did you mean 'conserve'\?"):
+        coarse.orbit.downscale(checkpoint_folder, constraints=["conserv"])
 
 
 def test_wrong_spacing_is_refused(coarse, checkpoint_folder):

@@ -503,6 +503,7 @@ def test_a_folder_without_permission_is_refused(refused, files):
             ("--variables", "eastward_wnd"),
             r"Wanted output variables .*, got 'eastward_wnd'\. Did you mean 'eastward_wind'",
         ),
+        (("--constraints", "ordr"), r"--constraints\.0: .*'order' or 'conserve' \(got 'ordr'\)"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(orbitds, files, flags, told):
@@ -512,6 +513,14 @@ def test_flags_that_do_not_fit_are_refused(orbitds, files, flags, told):
     assert answer.err.count("─ Error ─") == 1
     assert re.search(told, answer.err)
     assert _contents(files) == before, CHANGES_NOTHING
+
+
+def test_means_of_another_product_are_not_conserved(refused, files, coarse):
+    edit(files / "checkpoint", lambda told: told.update(same_product=False))
+    told = r"conserve', got 'checkpoint', trained on coarse inputs of another product.*Leave the"
+    refused(*infer(), "--constraints", "conserve", told=told)
+    with pytest.raises(ValueError, match=told):
+        coarse.orbit.downscale("checkpoint", constraints=["conserve"])
 
 
 # --- eval ---

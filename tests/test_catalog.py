@@ -209,6 +209,14 @@ def test_folder_that_is_no_store_is_refused(tmp_path):
             open_file(tmp_path / name)
 
 
+def test_nothing_is_said_of_another_product_unless_the_pair_says_it():
+    own = PAIR | {"coarse": "other"}
+    assert not parse(PairEntry, own, source="own.yaml").same_product
+    assert parse(PairEntry, own | {"same_product": True}, source="own.yaml").same_product
+    with pytest.raises(ValueError, match="Did you mean 'same_product'"):
+        parse(PairEntry, own | {"same_products": True}, source="own.yaml")
+
+
 # --- entries that are refused ---
 
 

@@ -168,6 +168,7 @@ def test_saving_again_writes_the_same_bytes(folder, tmp_path):
         spacing_km=description.spacing_km,
         provenance=description.provenance,
         region=loaded.region,
+        same_product=description.same_product,
     )
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()

@@ -34,6 +34,7 @@ OTHERS = {
     "train": {
         "pair": "navy_winds_10deg_to_2p5deg",
         "model": {
+            "kind": "vit",
             "patch": 3,
             "width": 24,
             "depth": 1,
@@ -46,10 +47,20 @@ OTHERS = {
             "dropout": 0.1,
             "drop_path": 0.2,
             "drop_variables": 0.3,
+            "compression": 2.5,
+            "edge_density": 0.1,
+            "predicts": "members",
             "position_octaves": 5,
         },
         "tiles": {"rows": 2, "columns": 3, "halo_cells": 5},
-        "loss": {"tv_weight": 0.03, "tv_diagonal": 0.5, "tv_of": "field"},
+        "loss": {
+            "kind": "crps",
+            "members": 3,
+            "tv_weight": 0.03,
+            "tv_weights": {"eastward_wind": 0.5, "total_precipitation_24hr": 0.0},
+            "tv_diagonal": 0.5,
+            "tv_of": "field",
+        },
         "optim": {
             "lr": 2.0e-4,
             "weight_decay": 0.02,
@@ -75,6 +86,7 @@ OTHERS = {
         "variables": ["northward_wind", "eastward_wind"],
         "tiles": "2x4",
         "batch_size": 3,
+        "constraints": ["order", "conserve"],
         "device": "cpu",
         "overwrite": True,
     },
@@ -415,6 +427,18 @@ def test_infer_netcdf_zarr_and_accessor_agree(orbitds, files, checkpoint_folder,
     }  # fmt: skip
 
 
+def test_infer_holds_to_constraints_as_the_accessor_does(orbitds, files, checkpoint_folder, coarse):
+    flags = ("--constraints", "order", "--constraints", "conserve")
+    answer = orbitds(
+        "infer", "coarse.nc", "--checkpoint", checkpoint_folder, "--output", "fine.nc", *flags
+    )
+    assert answer.code == 0
+    wanted = coarse.orbit.downscale(checkpoint_folder, constraints=("order", "conserve"))
+    with xr.open_dataset("fine.nc") as fine:
+        xr.testing.assert_allclose(fine, wanted, rtol=1e-5)
+        assert fine.attrs["orbitds_constraints"] == "order conserve"
+
+
 def test_infer_by_a_file_of_settings(orbitds, files, checkpoint_folder):
     settings = {
         "input": "coarse.nc",
@@ -522,6 +546,8 @@ def _arguments(config, stage):
             words.append(flag)
         elif isinstance(value, tuple):
             words += [word for item in value for word in (flag, item)]
+        elif isinstance(value, dict):
+            words += [word for key, item in value.items() for word in (f"{flag}.{key}", item)]
         elif flag != "--input":
             words += [flag, value]
         else:

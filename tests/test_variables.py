@@ -141,3 +141,29 @@ def test_a_row_says_its_name_once_and_nothing_unknown(own_table):
     own_table({"wind_speed": whole | {"transform": "sqrt"}})
     with pytest.raises(ValueError, match="transform: .*'zscore' or 'log1p'.*got 'sqrt'"):
         table()
+
+
+# --- variables that are ordered by another ---
+
+
+def test_extremes_are_ordered_by_the_mean():
+    assert variable("2m_temperature_min").at_most == "2m_temperature"
+    assert variable("2m_temperature_max").at_least == "2m_temperature"
+    assert variable("2m_temperature").at_most is variable("2m_temperature").at_least is None
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "told"),
+    [
+        ({"at_most": "gustt"}, {}, r"'low' is ordered by, got 'gustt'.*Did you mean 'gust'"),
+        ({"at_least": "x"}, {}, r"ordered by, got 'x', which is none\. Correct the name"),
+        ({"at_most": "gust", "units": "knot"}, {}, r"got 'knot' and 'm s-1'\. Change one"),
+        ({"at_most": "gust"}, {"at_least": "low"}, r"got the circle .*low.*\. Drop one"),
+        ({"at_most": "low"}, {}, r"got the circle low - low"),
+    ],
+)
+def test_an_order_that_leads_nowhere_is_refused(own_table, low, mean, told):
+    whole = {"long_name": "wind speed", "units": "m s-1", "plausible": [0, 120], "range": 30}
+    own_table({"low": whole | low, "gust": whole | mean})
+    with pytest.raises(ValueError, match=told):
+        table()

@@ -37,6 +37,8 @@ class Pair:
     """Static fields on the fine grid, dimensions (latitude, longitude); may be empty."""
     split: dict[Part, Period] = field(default_factory=dict)
     """Periods, both ends included."""
+    same_product: bool = False
+    """Whether the coarse fields are block means of the product of the fine ones."""
 
     def __post_init__(self) -> None:
         if not self.coarse.indexes["time"].equals(self.fine.indexes["time"]):
@@ -128,7 +130,8 @@ def open_pair(name_or_path: str | Path) -> Pair:
     if entry.statics is not None:
         source = enter(open_dataset(entry.statics.dataset), entry.statics.variables).ds
         statics = on_grid(source, Grid.of(fine), fine)
-    return Pair(str(name_or_path), coarse, fine, statics, dict(entry.split))
+    same_product = entry.same_product or isinstance(entry.coarse, CoarsenEntry)
+    return Pair(str(name_or_path), coarse, fine, statics, dict(entry.split), same_product)
 
 
 def on_grid(source: xr.Dataset, grid: Grid, like: xr.Dataset) -> xr.Dataset:

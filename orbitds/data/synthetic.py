@@ -71,4 +71,5 @@ def synthetic_pair(
             "validate": (str(last - 1), str(last - 1)),
             "test": (str(last), str(last)),
         },
+        same_product=True,
     )

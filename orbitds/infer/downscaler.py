@@ -15,13 +15,14 @@ from orbitds.data.door import check_values, enter
 from orbitds.data.pair import stack
 from orbitds.device import choose_device
 from orbitds.grid import Grid
+from orbitds.infer.constrain import check_constraints, constrained
 from orbitds.infer.template import blank, dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for
 from orbitds.infer.windows import run_windows
+from orbitds.model.embed import member_noise
 from orbitds.region import Region
 from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
-from orbitds.variables import variable
 
 # Fine cells of a lazy block: 64 MiB a variable.
 BLOCK_FINE_CELLS = 2**24
@@ -36,11 +37,17 @@ def downscale(
     variables: Sequence[str] | None = None,
     tiles: Tiles = None,
     batch_size: int | None = None,
+    constraints: Sequence[str] = (),
     device: str | None = None,
 ) -> xr.Dataset:
     """Return a dataset on the checkpoint's finer grid; see ``ds.orbit.downscale``."""
     downscaler = Downscaler(
-        checkpoint, variables=variables, tiles=tiles, batch_size=batch_size, device=device
+        checkpoint,
+        variables=variables,
+        tiles=tiles,
+        batch_size=batch_size,
+        constraints=constraints,
+        device=device,
     )
     entered = enter(ds, downscaler.checkpoint.inputs)
     downscaler.check_grid(Grid.of(entered.ds))
@@ -54,6 +61,8 @@ def downscale(
         fine = xr.map_blocks(downscaler, coarse, template=template)
     else:
         fine = downscaler(entered.ds)
+    if downscaler.constraints:
+        fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
     checkpoint = downscaler.checkpoint
     return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
@@ -66,7 +75,7 @@ class Downscaler:
 
     Parameters
     ----------
-    checkpoint, variables, tiles, batch_size, device
+    checkpoint, variables, tiles, batch_size, constraints, device
         As in ``ds.orbit.downscale``.
     """
 
@@ -77,6 +86,7 @@ class Downscaler:
         variables: Sequence[str] | None = None,
         tiles: Tiles = None,
         batch_size: int | None = None,
+        constraints: Sequence[str] = (),
         device: str | None = None,
     ) -> None:
         self._checkpoint = (
@@ -85,6 +95,7 @@ class Downscaler:
         self.variables = self._chosen(variables)
         self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = batch_size
+        self.constraints = check_constraints(constraints, self.checkpoint, self.variables)
         self.device = device
         choose_device(device)  # a device that is not there is refused before anything is written
         self._warned: set[str] = set()
@@ -125,12 +136,9 @@ class Downscaler:
         fields = stack(coarse, checkpoint.inputs).transpose("time", ...).values
         for place, name in enumerate(checkpoint.inputs):
             check_values(name, fields[:, place])
-        fine = self._run(torch.tensor(fields), coarse["time"], grid, self._region(fine_grid))
-        places = [checkpoint.outputs.index(name) for name in self.variables]
-        values = {
-            name: _bounded(fine[:, place], name).numpy()
-            for name, place in zip(self.variables, places, strict=True)
-        }
+        inputs = torch.tensor(fields)
+        fine = self._run(inputs, coarse["time"], grid, self._region(fine_grid))
+        values = constrained(fine, inputs, fine_grid, checkpoint, self.variables, self.constraints)
         return dress(values, coarse, fine_grid, checkpoint)
 
     def _run(self, fields: Tensor, time: xr.DataArray, grid: Grid, region: Region | None) -> Tensor:
@@ -153,8 +161,15 @@ class Downscaler:
             climatology=climatology,
             batch_size=self.batch_size,
             phase=(north % patch, west % patch),
+            noise=self._noise(time),
         )
         return checkpoint.normalizer(checkpoint.outputs).inverse(fine)
+
+    def _noise(self, time: xr.DataArray) -> Tensor | None:
+        """Return the noise of the first member, one vector a time, for a model of members."""
+        if self.checkpoint.model.config.predicts != "members":
+            return None
+        return member_noise(_labels(time), member=0)
 
     def _region(self, fine_grid: Grid) -> Region | None:
         checkpoint = self.checkpoint
@@ -228,9 +243,9 @@ def _months(time: xr.DataArray) -> np.ndarray | None:
         return None
 
 
-def _bounded(field: Tensor, name: str) -> Tensor:
-    """Keep a physical field within the bounds of its variable."""
-    row = variable(name)
-    if row.minimum is None and row.maximum is None:
-        return field
-    return field.clamp(min=row.minimum, max=row.maximum)
+def _labels(time: xr.DataArray) -> list[str]:
+    """Return the times as text, alike in any resolution and calendar."""
+    try:
+        return [str(label) for label in time.dt.strftime("%Y-%m-%dT%H:%M:%S").values]
+    except (AttributeError, TypeError):
+        return [str(value) for value in time.values]

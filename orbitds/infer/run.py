@@ -24,6 +24,7 @@ def run(config: InferConfig) -> Path:
             variables=config.variables,
             tiles=parse_tiles(config.tiles),
             batch_size=config.batch_size,
+            constraints=config.constraints,
             device=None if config.device == "auto" else config.device,
         )
         write(fine, config.output, overwrite=config.overwrite)

@@ -22,6 +22,7 @@ def run_windows(
     climatology: tuple[Tensor, Tensor] | None,
     batch_size: int | None = None,
     phase: tuple[int, int] = (0, 0),
+    noise: Float[Tensor, "T Z"] | None = None,
 ) -> Float[Tensor, "T U Hf Wf"]:
     """Return normalised fine fields on the CPU.
 
@@ -39,6 +40,8 @@ def run_windows(
         Windows run at once.
     phase
         As ``DownscalingModel.predict`` takes it; windows that begin at whole patches share it.
+    noise
+        As ``DownscalingModel.predict`` takes it, one vector a time for all windows.
     """
     factor = model.factor
     windows = []
@@ -59,6 +62,7 @@ def run_windows(
                 None if normal is None else tuple(n[start : start + size] for n in normal),
                 periodic=tiles.wraps,
                 phase=phase,
+                noise=None if noise is None else noise[start : start + size],
             )
             for start in range(0, fields.shape[0], size)
         ]
@@ -75,6 +79,7 @@ def _run(
     *,
     periodic: bool,
     phase: tuple[int, int],
+    noise: Tensor | None,
 ) -> Tensor:
     device = next(model.parameters()).device
 
@@ -93,6 +98,7 @@ def _run(
             ),
             periodic=periodic,
             phase=phase,
+            noise=None if noise is None else noise.to(device),
         )
     return fine.float().cpu()
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from einops import einsum, rearrange
-from jaxtyping import Float, Int
+from einops import einsum, rearrange, repeat
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class VariableAggregation(nn.Module):
@@ -67,17 +68,56 @@ class VariableAggregation(nn.Module):
         variables
             Names of the V fields.
         """
+        return self._attend(fields, variables)[0]
+
+    def with_image(
+        self, fields: Float[Tensor, "B V H W"], variables: Sequence[str]
+    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B H W"]]:
+        """Return the tokens, and the mean of the fields that the query attends to, no gradient."""
+        tokens, weights = self._attend(fields, variables)
+        with torch.no_grad():
+            weight = weights.detach().float().mean(dim=2)  # B N V
+            rows = fields.shape[-2] // self.patch
+            weight = rearrange(weight, "b (h w) v -> b v h w", h=rows)
+            cells = repeat(weight, "b v h w -> b v (h p) (w q)", p=self.patch, q=self.patch)
+            return tokens, (cells * fields).sum(dim=1)
+
+    def _attend(
+        self, fields: Tensor, variables: Sequence[str]
+    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N h V"]]:
         index = self._index(variables, fields.shape[1]).to(fields.device)
         with _full_precision(fields.device.type):  # small products
-            key, key_bias, value, value_bias = self._fold(index)
+            folded = self._fold(index)
+        dropped = None
+        if self.training and self.drop_variables > 0:
+            dropped = self._dropped(fields)
+        if torch.is_grad_enabled():
+            # the weighted pixels are V times as large as a token and cheap: made again in the
+            # backward pass, they are never kept
+            out, weights = checkpoint(
+                self._weigh, fields, dropped, *folded, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            out, weights = self._weigh(fields, dropped, *folded)
+        return self.project(out), weights
+
+    def _weigh(
+        self,
+        fields: Tensor,
+        dropped: Tensor | None,
+        key: Tensor,
+        key_bias: Tensor,
+        value: Tensor,
+        value_bias: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         pixels = rearrange(fields, "b v (h p) (w q) -> b (h w) v (p q)", p=self.patch, q=self.patch)
         scores = einsum(pixels, key.to(pixels), "b n v k, h v k -> b n h v") + key_bias
-        if self.training and self.drop_variables > 0:
-            scores = scores.masked_fill(self._dropped(scores), -torch.inf)
+        if dropped is not None:
+            scores = scores.masked_fill(dropped[:, None, None, :], -torch.inf)
         weights = scores.softmax(dim=-1)
         out = einsum(weights, pixels, value.to(pixels), "b n h v, b n v k, h v k d -> b n h d")
         out = out + einsum(weights, value_bias.to(weights), "b n h v, h v d -> b n h d")
-        return self.project(rearrange(out, "b n h d -> b n (h d)"))
+        return rearrange(out, "b n h d -> b n (h d)"), weights
 
     def _index(self, variables: Sequence[str], fields: int) -> Int[Tensor, " V"]:
         unknown = [name for name in variables if name not in self.variables]
@@ -110,15 +150,14 @@ class VariableAggregation(nn.Module):
             einsum(to_value, bias, "h d e, v e -> h v d") + value_shift,
         )
 
-    def _dropped(self, scores: Float[Tensor, "B N h V"]) -> Tensor:
+    def _dropped(self, fields: Float[Tensor, "B V H W"]) -> Bool[Tensor, "B V"]:
         """Choose, per sample, the variables to leave out; the luckiest one always stays."""
-        luck = torch.rand(scores.shape[0], scores.shape[-1], device=scores.device)
+        luck = torch.rand(fields.shape[:2], device=fields.device)
         threshold = luck.amax(dim=-1, keepdim=True).clamp(max=self.drop_variables)
-        return (luck < threshold)[:, None, None, :]
+        return luck < threshold
 
 
 def _full_precision(device: str) -> AbstractContextManager:
     """Return a context without autocast, also where there is none to switch off (meta)."""
-    if torch.amp.is_autocast_available(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
+    # (torch.amp.is_autocast_available would say so, but torch.compile does not trace it in 2.11)
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)

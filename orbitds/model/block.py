@@ -1,5 +1,7 @@
 """The transformer block: pre-norm attention and MLP, with stochastic depth."""
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -38,20 +40,27 @@ class Block(nn.Module):
             nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width), nn.Dropout(dropout)
         )
 
-    def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        """Let the tokens of each sample exchange information."""
-        tokens = tokens + self._skip(self._attention(self.norm_attention(tokens)))
-        return tokens + self._skip(self.mlp(self.norm_mlp(tokens)))
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], lengths: Sequence[int] | None = None
+    ) -> Float[Tensor, "B N D"]:
+        """Let the tokens of each sample exchange information; ``lengths`` as of ``attend``."""
+        branch = self._attention(self.norm_attention(tokens), lengths)
+        tokens = tokens + self._skip(branch, lengths)
+        return tokens + self._skip(self.mlp(self.norm_mlp(tokens)), lengths)
 
-    def _attention(self, tokens: Tensor) -> Tensor:
+    def _attention(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
         query, key, value = rearrange(
             self.query_key_value(tokens), "b n (k h d) -> k b h n d", k=3, h=self.heads
         )
-        return self.project(rearrange(attend(query, key, value), "b h n d -> b n (h d)"))
+        return self.project(rearrange(attend(query, key, value, lengths), "b h n d -> b n (h d)"))
 
-    def _skip(self, branch: Tensor) -> Tensor:
+    def _skip(self, branch: Tensor, lengths: Sequence[int] | None) -> Tensor:
         if not self.training or self.drop_path == 0:
             return branch
         keep = 1 - self.drop_path
-        mask = torch.rand(branch.shape[0], 1, 1, device=branch.device) < keep
+        samples = branch.shape[0] if lengths is None else len(lengths)
+        mask = torch.rand(samples, 1, 1, device=branch.device) < keep
+        if lengths is not None:
+            sizes = torch.tensor(lengths, device=branch.device)
+            mask = mask.repeat_interleave(sizes, dim=0).transpose(0, 1)
         return branch * mask / keep

@@ -6,10 +6,11 @@ from orbitds.config import ModelConfig
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.orbit2 import Orbit2, Orbit2Config
 from orbitds.model.reslim import Reslim
+from orbitds.model.vit import ViT
 
 # The networks that are trained here; those that come in with published weights have configs of
 # their own.
-ARCHITECTURES = {"reslim": Reslim}
+ARCHITECTURES = {"reslim": Reslim, "vit": ViT}
 
 
 def build(

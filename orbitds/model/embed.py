@@ -1,6 +1,8 @@
 """Where a token lies on the sphere, and how fine the grid is."""
 
+import hashlib
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -28,9 +30,9 @@ class PositionEmbedding(nn.Module):
         self.project = nn.Linear(6 * octaves, width)
 
     def forward(
-        self, latitude_deg: Float[Tensor, "B h"], longitude_deg: Float[Tensor, "B w"]
-    ) -> Float[Tensor, "B h*w D"]:
-        """Return one embedding per patch, row by row."""
+        self, latitude_deg: Float[Tensor, "B n"], longitude_deg: Float[Tensor, "B n"]
+    ) -> Float[Tensor, "B n D"]:
+        """Return one embedding per point."""
         features = sphere_waves(latitude_deg, longitude_deg, self.octaves)
         return self.project(features.to(self.project.weight.dtype))
 
@@ -68,16 +70,29 @@ class ResolutionEmbedding(nn.Module):
         return embedded[:, None, :]
 
 
+def member_noise(labels: Sequence[str], member: int) -> Float[Tensor, "B {NOISE}"]:
+    """Return the random vectors of a member, one for each label.
+
+    The label is the time of a field, the same for all of its tiles: so a member has no seams, and
+    is the same whoever computes it, on whatever machine.
+    """
+    vectors = []
+    for label in labels:
+        digest = hashlib.sha256(f"{label} {member}".encode()).digest()
+        seed = int.from_bytes(digest[:8], "big", signed=True)
+        vectors.append(torch.randn(NOISE, generator=torch.Generator().manual_seed(seed)))
+    return torch.stack(vectors)
+
+
 def sphere_waves(
-    latitude_deg: Float[Tensor, "B h"], longitude_deg: Float[Tensor, "B w"], octaves: int
-) -> Float[Tensor, "B h*w {6*octaves}"]:
+    latitude_deg: Float[Tensor, "B n"], longitude_deg: Float[Tensor, "B n"], octaves: int
+) -> Float[Tensor, "B n {6*octaves}"]:
     """Return sin and cos of the Cartesian coordinates at several wavelengths, in float64."""
-    latitude = torch.deg2rad(latitude_deg.double())[:, :, None]
-    longitude = torch.deg2rad(longitude_deg.double())[:, None, :]
+    latitude = torch.deg2rad(latitude_deg.double())
+    longitude = torch.deg2rad(longitude_deg.double())
     x = latitude.cos() * longitude.cos()
     y = latitude.cos() * longitude.sin()
-    z = latitude.sin().expand_as(x)
-    point = torch.stack([x, y, z], dim=-1).flatten(1, 2)
+    point = torch.stack([x, y, latitude.sin()], dim=-1)
     phase = (point[..., None] * _octaves(latitude, octaves)).flatten(-2)
     return torch.cat([phase.sin(), phase.cos()], dim=-1)
 

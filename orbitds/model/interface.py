@@ -28,6 +28,10 @@ class Prediction(NamedTuple):
     """Logarithm of the variance of each cell, where the model gives one."""
 
 
+# Logarithms of variances in units of the training data's: from a thousandth to e^5 deviations.
+LOG_VARIANCE = (-14.0, 10.0)
+
+
 class DownscalingModel(nn.Module, ABC, Generic[C]):
     """A network that takes normalised coarse fields and gives normalised fine ones.
 
@@ -140,3 +144,12 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
             phase=phase,
             noise=noise,
         ).fine
+
+
+def spread_of(
+    painted: Float[Tensor, "B C Hf Wf"], outputs: int
+) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"] | None]:
+    """Return the fields among what a head paints, and the logarithms of their variance if any."""
+    fields, spread = painted[:, :outputs], painted[:, outputs:]
+    # float32: the exponential of a rounded logarithm would be wrong by percents
+    return fields, spread.float().clamp(*LOG_VARIANCE) if spread.shape[1] else None

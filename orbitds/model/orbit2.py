@@ -59,6 +59,8 @@ class Orbit2Config(Frozen):
     inputs."""
     placement: Literal["around", "northeast"] = "northeast"
     """Where the fine cells lie: ORBIT-2's coarse and fine grids start at the same point."""
+    predicts: Literal["field"] = "field"
+    """What it says of a cell: a value."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Orbit2Config":

@@ -122,6 +122,7 @@ class Correction(nn.Module):
         self, fields: Float[Tensor, "B C Hf Wf"], *, periodic: bool
     ) -> Float[Tensor, "B U Hf Wf"]:
         """Return what to add to the base."""
+        fields = fields.contiguous(memory_format=torch.channels_last)
         *hidden, last = self.layers
         for layer in hidden:
             fields = nn.functional.gelu(layer(pad(fields, 1, periodic)))

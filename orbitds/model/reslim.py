@@ -6,20 +6,14 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from orbitds.config import ModelConfig
 from orbitds.interpolate import REACH_CELLS
-from orbitds.model.aggregate import VariableAggregation
-from orbitds.model.block import Block
-from orbitds.model.decode import Decoder
-from orbitds.model.embed import NOISE, PositionEmbedding, ResolutionEmbedding
-from orbitds.model.interface import DownscalingModel, Prediction
+from orbitds.model.interface import DownscalingModel, Prediction, spread_of
 from orbitds.model.residual import Base, Correction
+from orbitds.model.trunk import Trunk
 from orbitds.variables import variable
-
-# Logarithms of variances in units of the training data's: from a thousandth to some e^5 deviations.
-LOG_VARIANCE = (-14.0, 10.0)
 
 
 class Reslim(DownscalingModel[ModelConfig]):
@@ -54,33 +48,14 @@ class Reslim(DownscalingModel[ModelConfig]):
     ) -> None:
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
         self.patch = config.patch
-        width, count = config.width, len(self.outputs)
-        self.aggregate = VariableAggregation(
+        count = len(self.outputs)
+        painted = 2 * count if config.predicts == "gaussian" else count
+        self.trunk = Trunk(
+            config,
             [*self.inputs, *self.statics],
-            patch=config.patch,
-            width=width,
-            heads=config.heads,
-            drop_variables=config.drop_variables,
-        )
-        self.position = PositionEmbedding(width, config.position_octaves)
-        is_gaussian, has_members = config.predicts == "gaussian", config.predicts == "members"
-        self.resolution = ResolutionEmbedding(width, NOISE if has_members else 0)
-        self.encoder = nn.Sequential(
-            *(
-                Block(
-                    width,
-                    config.heads,
-                    mlp_ratio=config.mlp_ratio,
-                    dropout=config.dropout,
-                    drop_path=config.drop_path * (index + 1) / config.depth,
-                )
-                for index in range(config.depth)
-            ),
-            nn.LayerNorm(width),
-        )
-        painted = 2 * count if is_gaussian else count  # means, then logarithms of variances
-        self.decode = Decoder(
-            width, painted, depth=config.decoder_depth, block=factor * config.patch
+            painted,
+            zoom=factor,
+            corrected=config.correction_width > 0,
         )
         self.base = Base(
             self.outputs,
@@ -96,7 +71,7 @@ class Reslim(DownscalingModel[ModelConfig]):
     @property
     def reach_cells(self) -> int:
         """Coarse cells around a cell that base and convolutions look at, the trunk aside."""
-        convolutions = 1 + (self.config.correction_depth + 1) * bool(self.config.correction_width)
+        convolutions = self.config.correction_depth + 1 if self.config.correction_width else 1
         return REACH_CELLS + math.ceil(convolutions / self.factor)
 
     def predict(
@@ -118,17 +93,17 @@ class Reslim(DownscalingModel[ModelConfig]):
         seen = coarse
         if statics is not None and self.statics:
             seen = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
-        resolution = self.resolution(spacing_km, self._noise(noise, len(coarse), coarse.device))
-        painted = self._trunk(
+        painted = self.trunk(
             seen,
             variables if seen is coarse else (*variables, *self.statics),
-            latitude_deg,
-            longitude_deg,
-            resolution,
+            latitude_deg=latitude_deg,
+            longitude_deg=longitude_deg,
+            spacing_km=spacing_km,
             periodic=periodic,
             phase=phase,
+            noise=noise,
         )
-        decoded, spread = painted[:, : len(self.outputs)], painted[:, len(self.outputs) :]
+        decoded, log_variance = spread_of(painted, len(self.outputs))
         base, detail = self.base(coarse, variables, climatology, periodic=periodic)
         fine = base + decoded
         if self.config.correction_width:
@@ -137,62 +112,4 @@ class Reslim(DownscalingModel[ModelConfig]):
             details = [detail] if self.base.is_delta else []
             known = torch.cat([decoded.to(base), base, *details, terrain], dim=1)
             fine = fine + self.correct(known, periodic=periodic)
-        if self.config.predicts != "gaussian":
-            return Prediction(fine, base)
-        return Prediction(fine, base, spread.float().clamp(*LOG_VARIANCE))
-
-    def _noise(self, noise: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
-        if self.config.predicts != "members":
-            return None
-        return torch.randn(batch, NOISE, device=device) if noise is None else noise
-
-    def _trunk(
-        self,
-        fields: Tensor,
-        variables: tuple[str, ...],
-        latitude_deg: Tensor,
-        longitude_deg: Tensor,
-        resolution: Tensor,
-        *,
-        periodic: bool,
-        phase: tuple[int, int],
-    ) -> Float[Tensor, "B U Hf Wf"]:
-        height, width = fields.shape[-2:]
-        patch, (north, west) = self.config.patch, phase
-        fields = _fill_patches(fields, patch, phase, periodic=periodic)
-        rows, columns = (size // patch for size in fields.shape[-2:])
-        tokens = self.aggregate(fields, variables)  # B N D
-        tokens = tokens + self.position(
-            _patch_centres(latitude_deg, rows, patch, north),
-            _patch_centres(longitude_deg, columns, patch, west),
-        )
-        tokens = tokens + resolution
-        tokens = self.encoder(tokens)
-        # the closing convolution may wrap only where the patches fill the circle
-        wraps = periodic and columns * patch == width
-        decoded = self.decode(tokens, rows, periodic=wraps)
-        decoded = decoded[..., north * self.factor :, west * self.factor :]
-        return decoded[..., : height * self.factor, : width * self.factor]
-
-
-def _fill_patches(fields: Tensor, patch: int, phase: tuple[int, int], *, periodic: bool) -> Tensor:
-    """Extend a field to whole patches: longitude wraps, latitude repeats."""
-    north, west = phase
-    height, width = fields.shape[-2:]
-    south, east = -(north + height) % patch, -(west + width) % patch
-    if east or west:
-        mode = "circular" if periodic else "replicate"
-        fields = F.pad(fields, (west, east, 0, 0), mode=mode)
-    if north or south:
-        fields = F.pad(fields, (0, 0, north, south), mode="replicate")
-    return fields
-
-
-def _patch_centres(
-    centres_deg: Float[Tensor, "B n"], patches: int, patch: int, before: int
-) -> Float[Tensor, "B {patches}"]:
-    """Return the mean coordinate of each patch of a uniform axis, beyond its ends too."""
-    first, last = centres_deg[:, :1], centres_deg[:, -1:]
-    step = (last - first) / max(centres_deg.shape[1] - 1, 1)
-    middle = torch.arange(patches, device=centres_deg.device) * patch + (patch - 1) / 2 - before
-    return first + step * middle
+        return Prediction(fine, base, log_variance)

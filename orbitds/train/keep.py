@@ -41,6 +41,7 @@ def keep(
             "python": platform.python_version(),
         },
         region=setting.region(),
+        same_product=pair.same_product,
     )
     if folder.exists():
         folder.rename(old)
@@ -74,4 +75,5 @@ def export(run_folder: Path, output: Path) -> None:
         spacing_km=description.spacing_km,
         provenance=description.provenance,
         region=checkpoint.region,
+        same_product=description.same_product,
     )

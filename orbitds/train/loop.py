@@ -2,12 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from orbitds.config import TrainConfig
@@ -15,14 +13,14 @@ from orbitds.data.loader import training_loader
 from orbitds.data.pair import Pair, open_pair
 from orbitds.data.sample import Sample, Samples
 from orbitds.device import choose_device
-from orbitds.loss import bayesian_tv
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.keep import BEST, keep
 from orbitds.train.log import JsonLines
+from orbitds.train.objective import objective
 from orbitds.train.optim import make_optimizer
-from orbitds.train.setting import Setting, prepare
+from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
 
 # What a run folder holds.
@@ -64,7 +62,7 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
     device = choose_device(config.device)
     setting = prepare(config, pair)
     model = build(
-        config.model,
+        config.architecture,
         inputs=pair.inputs,
         outputs=pair.outputs,
         statics=pair.static_names,
@@ -85,7 +83,7 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
             # sums over the whole batch before the division: each fine cell counts by its weight
             total_weight = batch.weight.sum().to(device)
             for part in _parts(batch, config.accumulate, device):
-                value = _loss(model, part, setting, config) / total_weight
+                value = objective(model, part, setting, config.loss, config.dtype)[0] / total_weight
                 value.backward()
                 loss += value.detach()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
@@ -102,7 +100,7 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
             entry: dict[str, float] = {"step": step, "loss": float(loss), "norm": float(norm)}
             if step % config.validate_every == 0 or step == config.steps:
                 scored = model if averaged is None else cast("DownscalingModel", averaged.module)
-                entry |= validate(scored, setting, device)
+                entry |= validate(scored, setting, config.loss, device)
                 validated = f", validation {entry['validation']:.4f}"
                 if entry["validation"] < best:
                     best = entry["validation"]
@@ -124,23 +122,3 @@ def _parts(batch: Sample, parts: int, device: torch.device) -> Iterator[Sample]:
     size = batch.coarse.shape[0] // parts
     for start in range(0, batch.coarse.shape[0], size):
         yield Sample(*(tensor[start : start + size] for tensor in batch)).to(device)
-
-
-def _loss(model: DownscalingModel, batch: Sample, setting: Setting, config: TrainConfig) -> Tensor:
-    """Return the weighted sum of the loss over a part of a batch."""
-    autocast = (
-        torch.autocast(batch.coarse.device.type, dtype=torch.bfloat16)
-        if config.dtype == "bfloat16"
-        else nullcontext()
-    )
-    with autocast:
-        prediction = setting.forward(model, batch)
-    return bayesian_tv(
-        prediction.fine.float(),
-        batch.fine,
-        weight=batch.weight,
-        tv_weight=config.loss.tv_weight,
-        tv_diagonal=config.loss.tv_diagonal,
-        base=prediction.base if config.loss.tv_of == "residual" else None,
-        periodic=setting.tiles.wraps,
-    )[0]

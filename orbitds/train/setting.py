@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from orbitds.config import TrainConfig
 from orbitds.data.climatology import Climatology
@@ -27,7 +28,9 @@ class Setting:
     train: Samples
     validate: Samples
 
-    def forward(self, model: DownscalingModel, batch: Sample) -> Prediction:
+    def forward(
+        self, model: DownscalingModel, batch: Sample, noise: Tensor | None = None
+    ) -> Prediction:
         """Return what a model says of a batch."""
         has_climatology = self.climatology is not None
         return model.predict(
@@ -40,6 +43,7 @@ class Setting:
                 (batch.fine_climatology, batch.coarse_climatology) if has_climatology else None
             ),
             periodic=self.tiles.wraps,
+            noise=noise,
         )
 
     def region(self) -> Region:

@@ -2,18 +2,28 @@
 
 import torch
 
+from orbitds.config import LossConfig
 from orbitds.data.loader import collate
-from orbitds.loss import bayesian_tv
+from orbitds.data.sample import Sample
 from orbitds.metrics import Scores
-from orbitds.model.interface import DownscalingModel
+from orbitds.model.embed import member_noise
+from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Normalizer
+from orbitds.train.objective import score
 from orbitds.train.setting import Setting
 from orbitds.variables import variable
 
 
-def validate(model: DownscalingModel, setting: Setting, device: torch.device) -> dict[str, float]:
-    """Return the normalised validation error and the RMSE of each output in its unit."""
+def validate(
+    model: DownscalingModel, setting: Setting, loss: LossConfig, device: torch.device
+) -> dict[str, float]:
+    """Return the normalised validation error and the RMSE of each output in its unit.
+
+    The validation error is the training loss without a prior; the RMSE is that of the mean where
+    the model predicts a distribution.
+    """
     model.eval()
+    loss = loss.model_copy(update={"tv_weight": 0.0, "tv_weights": {}})
     samples = setting.validate
     scores = {name: Scores() for name in setting.pair.outputs}
     inverse = Normalizer(setting.pair.outputs, setting.statistics).inverse
@@ -21,16 +31,32 @@ def validate(model: DownscalingModel, setting: Setting, device: torch.device) ->
     for index in range(len(samples)):
         batch = collate([samples[index]]).to(device)
         with torch.inference_mode():
-            prediction = setting.forward(model, batch).fine
-        error, cells = bayesian_tv(prediction, batch.fine, weight=batch.weight, tv_weight=0.0)
+            predictions = _predictions(model, batch, setting, loss, index)
+            error, cells = score(predictions, batch, setting, loss)
         total += float(error)
         weight += float(cells)
         core = batch.weight[0].cpu()
         truth = torch.where(core > 0, inverse(batch.fine[0].cpu()), torch.nan)
-        fine = inverse(prediction[0].float().cpu())
+        mean = torch.stack([prediction.fine[0].float() for prediction in predictions]).mean(dim=0)
+        fine = inverse(mean.cpu())
         for place, name in enumerate(setting.pair.outputs):
             scores[name].add(
                 fine[place][None], truth[place][None], core[place], variable(name).range
             )
+    if weight == 0:
+        raise ValueError(
+            f"Wanted validation data with values, got nothing but missing cells in "
+            f"{setting.pair.split['validate']}. Choose another validation period."
+        )
     rmse = {f"rmse_{name}": scores[name].result(1.0)["rmse"] for name in scores}
     return {"validation": total / weight, **rmse}
+
+
+def _predictions(
+    model: DownscalingModel, batch: Sample, setting: Setting, loss: LossConfig, index: int
+) -> list[Prediction]:
+    """Return one prediction, or one for each member, with the same noise at each validation."""
+    if loss.kind != "crps":
+        return [setting.forward(model, batch)]
+    noise = (member_noise([str(index)], member) for member in range(loss.members))
+    return [setting.forward(model, batch, vector.to(batch.coarse.device)) for vector in noise]

@@ -114,6 +114,15 @@ def test_a_pair_of_files_equals_what_was_written(files, pair):
     assert opened.coarse.attrs["missing"] == "error"
 
 
+def test_a_pair_knows_whether_its_coarse_fields_are_means_of_the_fine_product(files, winds):
+    assert winds.same_product, "made by coarsening"
+    assert winds.part("test").same_product
+    assert not open_pair(files).same_product, "another dataset, of which nothing is said"
+    text = files.read_text(encoding="utf-8")
+    files.write_text(text + "same_product: true\n", encoding="utf-8")
+    assert open_pair(files).same_product
+
+
 def test_a_pair_without_statics_has_none(files):
     lines = files.read_text(encoding="utf-8").splitlines()
     kept = "\n".join(line for line in lines if not line.startswith("statics"))

@@ -8,10 +8,14 @@ import pytest
 import torch
 import xarray as xr
 
-from orbitds.checkpoint import load_checkpoint
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
+from orbitds.config import ModelConfig
 from orbitds.data.door import enter
+from orbitds.grid import Grid, block_mean
 from orbitds.infer.downscaler import Downscaler, downscale
 from orbitds.infer.windows import run_windows
+from orbitds.model.reslim import Reslim
+from orbitds.normalize import Statistics
 
 
 @pytest.fixture
@@ -20,8 +24,8 @@ def local(checkpoint_folder):
     checkpoint = load_checkpoint(checkpoint_folder)
     kept = {key: value.clone() for key, value in checkpoint.model.state_dict().items()}
     with torch.no_grad():
-        checkpoint.model.decode.paint.weight.zero_()
-        checkpoint.model.decode.paint.bias.zero_()
+        checkpoint.model.trunk.decode.paint.weight.zero_()
+        checkpoint.model.trunk.decode.paint.bias.zero_()
     yield checkpoint
     checkpoint.model.load_state_dict(kept)
 
@@ -106,3 +110,122 @@ def test_a_region_keeps_the_patches_of_training(coarse, checkpoint_folder, monke
         region = coarse.isel(latitude=slice(north, None), longitude=slice(west, 10))
         downscale(region, checkpoint_folder)
     assert phases == [(0, 0), (1, 0), (0, 1), (1, 0)]  # patches of two cells
+
+
+# --- constraints ---
+
+
+@pytest.mark.parametrize("tiles", [None, (1, 2), (2, 3)])
+def test_means_are_those_of_the_input_however_the_field_is_cut(coarse, checkpoint_folder, tiles):
+    free = downscale(coarse, checkpoint_folder, tiles=tiles)
+    fine = downscale(coarse, checkpoint_folder, tiles=tiles, constraints=("conserve",))
+    means = block_mean(fine.astype(np.float64), 3)
+    for name in fine.data_vars:
+        assert fine[name].dtype == np.float32
+        # in units of the largest value's rounding
+        unit = np.spacing(np.abs(fine[name]).max().values)
+        off = np.abs(means[name].values - coarse[name].values.astype(np.float64)).max()
+        assert off < unit, name
+        before = np.abs(block_mean(free, 3)[name].values - coarse[name].values).max()
+        assert before > 1000 * unit, "the model alone does not keep them"
+    rain = fine["total_precipitation_24hr"]
+    assert (rain >= 0).all()
+
+
+def test_no_rain_comes_from_none(coarse, checkpoint_folder):
+    rain = "total_precipitation_24hr"
+    coarse[rain][:, 2:5, 3:6] = 0.0
+    fine = downscale(coarse, checkpoint_folder, constraints=("conserve",))
+    assert (fine[rain][:, 6:15, 9:18] == 0).all()
+    assert (downscale(coarse, checkpoint_folder)[rain][:, 6:15, 9:18] > 0).any()
+
+
+def test_constraints_of_a_region_that_ends(coarse, checkpoint_folder):
+    part = coarse.isel(latitude=slice(1, 6), longitude=slice(2, 9))
+    fine = downscale(part, checkpoint_folder, constraints=("order", "conserve"))
+    assert not Grid.of(fine).periodic
+    means = block_mean(fine.astype(np.float64), 3)
+    for name in fine.data_vars:
+        np.testing.assert_allclose(means[name], part[name], rtol=1e-6, atol=1e-6)
+
+
+def test_constraints_travel_with_the_downscaler(coarse, checkpoint_folder):
+    downscaler = Downscaler(checkpoint_folder, constraints=("conserve",))
+    block = enter(coarse, downscaler.checkpoint.inputs).ds
+    again = pickle.loads(pickle.dumps(downscaler))(block)
+    xr.testing.assert_identical(again, downscaler(block))
+    free = Downscaler(checkpoint_folder)(block)
+    assert not again["eastward_wind"].equals(free["eastward_wind"])
+
+
+def test_order_asks_nothing_of_a_checkpoint_without_it(coarse, checkpoint_folder):
+    ordered = downscale(coarse, checkpoint_folder, constraints=("order",))
+    assert ordered.attrs.pop("orbitds_constraints") == "order"
+    xr.testing.assert_identical(ordered, downscale(coarse, checkpoint_folder))
+
+
+def test_another_product_is_refused_before_anything_is_computed(
+    coarse, checkpoint_folder, monkeypatch
+):
+    checkpoint = load_checkpoint(checkpoint_folder)
+    description = checkpoint.description.model_copy(update={"same_product": False})
+    monkeypatch.setattr(
+        "orbitds.infer.downscaler.run_windows", lambda *a, **k: pytest.fail("computed first")
+    )
+    with pytest.raises(ValueError, match="'conserve', got 'tiny', trained on coarse inputs of ano"):
+        downscale(coarse, replace(checkpoint, description=description), constraints=("conserve",))
+
+
+LOW, MEAN, HIGH = "2m_temperature_min", "2m_temperature", "2m_temperature_max"
+
+
+@pytest.fixture(scope="module")
+def temperatures(pair, tmp_path_factory):
+    """A checkpoint of daily temperatures with weights at random, and coarse ones for it."""
+    folder = tmp_path_factory.mktemp("temperatures") / "tiny"
+    config = ModelConfig(width=8, depth=0, decoder_depth=0, correction_width=4, base="bicubic")
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(5)
+        names = (LOW, MEAN, HIGH)
+        model = Reslim(config, inputs=names, outputs=names, statics=(), factor=3)
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    save_checkpoint(
+        folder,
+        model,
+        statistics=dict.fromkeys(names, Statistics(mean=280.0, std=15.0)),
+        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        provenance={},
+        same_product=True,
+    )
+    weather = pair.part("test").coarse
+    mean = 280 + weather["eastward_wind"]
+    gap = weather["total_precipitation_24hr"]
+    fields = {LOW: mean - gap, MEAN: mean, HIGH: mean + 2 * gap}
+    return folder, xr.Dataset({name: f.assign_attrs(units="K") for name, f in fields.items()})
+
+
+def test_temperatures_keep_order_and_means_eager_and_lazy(temperatures):
+    folder, coarse = temperatures
+    free = downscale(coarse, folder)
+    assert ((free[LOW] > free[MEAN]) | (free[MEAN] > free[HIGH])).mean() > 0.01
+    constraints = ("order", "conserve")
+    eager = downscale(coarse, folder, tiles=(2, 3), constraints=constraints)
+    lazy = downscale(coarse.chunk(time=5), folder, tiles=(2, 3), constraints=constraints)
+    for fine in (eager, lazy.compute(scheduler="synchronous")):
+        assert (fine[LOW] <= fine[MEAN]).all()
+        assert (fine[MEAN] <= fine[HIGH]).all()
+        means = block_mean(fine.astype(np.float64), 3)
+        for name in (LOW, MEAN, HIGH):
+            off = np.abs(means[name] - coarse[name].astype(np.float64)).max()
+            assert off < np.spacing(np.float32(280)), name
+        xr.testing.assert_allclose(fine, eager, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("constraints", [("order",), ("order", "conserve")])
+def test_a_chosen_extreme_is_ordered_by_the_mean_that_was_not_chosen(temperatures, constraints):
+    folder, coarse = temperatures
+    whole = downscale(coarse, folder, constraints=constraints)
+    one = downscale(coarse, folder, variables=[LOW], constraints=constraints)
+    assert list(one.data_vars) == [LOW]
+    xr.testing.assert_identical(one[LOW], whole[LOW])

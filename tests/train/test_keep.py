@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +84,24 @@ def test_what_is_kept_is_the_model_and_all_it_needs(pair, setting, tmp_path):
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_checkpoint_knows_whether_its_inputs_are_means_of_its_product(
+    pair, setting, tmp_path, same
+):
+    of_pair = replace(setting, pair=replace(pair, same_product=same))
+    keep(model_of(pair, 1), of_pair, CONFIG, 1, tmp_path / "run" / "best")
+    export(tmp_path / "run", tmp_path / "checkpoint")
+    for folder in (tmp_path / "run" / "best", tmp_path / "checkpoint"):
+        assert load_checkpoint(folder).description.same_product is same
+
+
 def test_better_weights_take_the_place_of_earlier_ones(pair, setting, tmp_path):
     for step in (1, 2):
         keep(model_of(pair, step), setting, CONFIG, step, tmp_path / "best")
     assert names(tmp_path) == ["best"]
     assert steps(tmp_path / "best") == 2
     got = load_file(tmp_path / "best" / "weights.safetensors")
-    assert torch.equal(got["aggregate.embed"], model_of(pair, 2).aggregate.embed)
+    assert torch.equal(got["trunk.aggregate.embed"], model_of(pair, 2).trunk.aggregate.embed)
 
 
 def test_leftovers_of_a_stopped_run_are_cleared(pair, setting, tmp_path):

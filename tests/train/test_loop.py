@@ -82,7 +82,7 @@ def recorded(monkeypatch):
     """The weights at each validation, and the errors these shall have; they fall by default."""
     seen, errors = [], [1 / step for step in range(1, 100)]
 
-    def record(model, setting, device):
+    def record(model, setting, loss, device):
         seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
         return {"validation": errors[len(seen) - 1]}
 
@@ -212,7 +212,7 @@ def test_bfloat16_stays_close(pair, tmp_path):
 def test_training_beats_the_base(pair, tmp_path):
     changes = {"steps": 25, "optim": OptimConfig(lr=5e-3, warmup_steps=5)}
     config = settings(**changes)
-    base = validate(untrained(config, pair), prepare(config, pair), CPU)
+    base = validate(untrained(config, pair), prepare(config, pair), config.loss, CPU)
     log, _ = train(pair, tmp_path / "run", **changes)
     assert log[-1]["validation"] < 0.8 * base["validation"]
     assert log[-1]["rmse_eastward_wind"] < 0.9 * base["rmse_eastward_wind"]
@@ -253,7 +253,7 @@ def test_what_is_kept_has_the_best_logged_error(pair, tmp_path):
     errors = [entry["validation"] for entry in log]
     checkpoint = load_checkpoint(tmp_path / "run" / "best")
     assert checkpoint.description.provenance["step"] == 1 + int(np.argmin(errors))
-    again = validate(checkpoint.model, prepare(settings(**changes), pair), CPU)
+    again = validate(checkpoint.model, prepare(settings(**changes), pair), LossConfig(), CPU)
     assert again["validation"] == pytest.approx(min(errors), rel=1e-6)
 
 
@@ -267,14 +267,14 @@ def test_later_weights_replace_earlier_ones_only_if_better(pair, tmp_path, recor
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(pair, tmp_path, monkeypatch):
-    plain, calls = loop.bayesian_tv, []
+    plain, calls = loop.objective, []
 
     def spoiled(*args, **kwargs):
         calls.append(1)
         total, weight = plain(*args, **kwargs)
         return (total * np.nan if len(calls) == 3 else total), weight
 
-    monkeypatch.setattr(loop, "bayesian_tv", spoiled)
+    monkeypatch.setattr(loop, "objective", spoiled)
     with pytest.raises(FloatingPointError, match=r"finite loss, got nan .* step 3.*optim\.lr"):
         train(pair, tmp_path / "run", steps=5, validate_every=2)
     assert [entry["step"] for entry in entries(tmp_path / "run")] == [1, 2]
@@ -317,7 +317,7 @@ def test_a_run_that_fails_early_leaves_nothing(pair, tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_later_keeps_its_best_weights(pair, tmp_path, monkeypatch):
-    plain, calls = loop.bayesian_tv, []
+    plain, calls = loop.objective, []
 
     def full(*args, **kwargs):
         calls.append(1)
@@ -326,7 +326,7 @@ def test_a_run_that_fails_later_keeps_its_best_weights(pair, tmp_path, monkeypat
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(loop, "open_pair", lambda name: pair)
-    monkeypatch.setattr(loop, "bayesian_tv", full)
+    monkeypatch.setattr(loop, "objective", full)
     with pytest.raises(RuntimeError, match="out of memory"):
         loop.run(settings(validate_every=2), tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "best").description.provenance["step"] == 2

@@ -66,11 +66,11 @@ def test_matrices_decay_and_nothing_else():
     assert len(decay) == sum(len(group["params"]) for group in optimizer.param_groups) == len(named)
     kept = {name for name, parameter in named.items() if decay[id(parameter)] == 0}
     assert {name for name, parameter in named.items() if parameter.ndim == 1} < kept
-    assert "aggregate.bias" in kept  # one row per variable, and still a bias
+    assert "trunk.aggregate.bias" in kept  # one row per variable, and still a bias
     assert {decay[id(named[name])] for name in named.keys() - kept} == {0.3}
     assert {
-        "aggregate.embed",
-        "decode.paint.weight",
+        "trunk.aggregate.embed",
+        "trunk.decode.paint.weight",
         "correct.layers.0.weight",
     } <= named.keys() - kept
 

@@ -110,7 +110,7 @@ def test_forward_hands_a_model_what_it_needs(pair, base):
         statics=pair.static_names,
         factor=pair.factor,
     )
-    torch.nn.init.normal_(model.decode.paint.weight)
+    torch.nn.init.normal_(model.trunk.decode.paint.weight)
     sample = setting.validate[5]
     batch = type(sample)(*(field[None] for field in sample))
     fine, got, _ = setting.forward(model, batch)

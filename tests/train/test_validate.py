@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from orbitds.config import ModelConfig, TilesConfig, TrainConfig
+from orbitds.config import LossConfig, ModelConfig, TilesConfig, TrainConfig
 from orbitds.interpolate import interpolate
 from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
@@ -58,7 +58,10 @@ def years(pair):
 def test_errors_of_a_constant(pair):
     setting = prepare(config(), pair)
     got = validate(
-        Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3), setting, CPU
+        Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3),
+        setting,
+        LossConfig(),
+        CPU,
     )
     wind, rain = years(pair)
     row = setting.statistics[WIND]
@@ -75,7 +78,10 @@ def test_missing_truth_does_not_count(pair):
     fine[WIND].values[np.flatnonzero(held)[2], :, 5:] = np.nan
     setting = prepare(config(), replace(pair, fine=fine))
     got = validate(
-        Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3), setting, CPU
+        Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3),
+        setting,
+        LossConfig(),
+        CPU,
     )
     wind, rain = years(replace(pair, fine=fine))
     row = setting.statistics[WIND]
@@ -86,7 +92,7 @@ def test_missing_truth_does_not_count(pair):
 @pytest.mark.parametrize("base", ["bilinear", "bicubic", "delta"])
 def test_an_untrained_model_has_the_errors_of_its_base(pair, base):
     setting = prepare(config(base), pair)
-    got = validate(untrained(config(base), pair), setting, CPU)
+    got = validate(untrained(config(base), pair), setting, LossConfig(), CPU)
     method = "bicubic" if base == "delta" else base
 
     def refine(ds, name):
@@ -112,14 +118,14 @@ def test_tiles_do_not_change_the_error_of_the_base(pair, base):
     scores = []
     for tiles in ({}, {"rows": 2, "columns": 3, "halo_cells": 2}):
         setting = prepare(config(base, **tiles), pair)
-        scores.append(validate(untrained(config(base), pair), setting, CPU))
+        scores.append(validate(untrained(config(base), pair), setting, LossConfig(), CPU))
     assert scores[1] == pytest.approx(scores[0], rel=1e-5)
 
 
 def test_nothing_is_dropped_in_validation(pair):
     settings = config(dropout=0.5)
     setting, model = prepare(settings, pair), untrained(settings, pair)
-    torch.nn.init.normal_(model.decode.paint.weight)
-    scores = [validate(model.train(), setting, CPU) for _ in range(2)]
+    torch.nn.init.normal_(model.trunk.decode.paint.weight)
+    scores = [validate(model.train(), setting, LossConfig(), CPU) for _ in range(2)]
     assert scores[0] == scores[1]
     assert all(weight.grad is None for weight in model.parameters())
