@@ -54,9 +54,9 @@ class OrbitAccessor:
         -------
         xarray.Dataset
             Same dimension names, order, latitude direction, longitude convention and calendar;
-            cell centres such that the mean of the children is the parent's centre. Backed by numpy
-            if the dataset is, lazy if it is backed by dask: then no model runs before it is
-            computed.
+            cell centres such that the mean of the children is the parent's centre (imported ORBIT-2
+            models begin at it and go northeast). Backed by numpy if the dataset is, lazy if it is
+            backed by dask: then no model runs before it is computed.
 
         Raises
         ------

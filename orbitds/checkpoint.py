@@ -23,6 +23,7 @@ from torch import Tensor
 from orbitds.config import ModelConfig
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
+from orbitds.model.orbit2 import Orbit2Config
 from orbitds.normalize import Normalizer, Statistics
 from orbitds.region import Region
 from orbitds.resources import did_you_mean, share
@@ -37,7 +38,7 @@ class Description(Frozen):
 
     format: Literal[1] = 1
     """Version of this layout."""
-    model: ModelConfig
+    model: ModelConfig | Orbit2Config
     """Architecture."""
     inputs: tuple[str, ...]
     """Input variables, in the order of the weights."""

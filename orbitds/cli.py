@@ -1,31 +1,25 @@
-"""The commands train, infer, eval, catalog, export and demo: parse, then call the library."""
+"""The commands train, infer, eval, catalog, export, import-orbit2, demo: parse, then call."""
 
-import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 from cyclopts.config import Dict
-from cyclopts.exceptions import CoercionError, ValidationError
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
-from rich.panel import Panel
 from rich.table import Table
 
 from orbitds import catalog
 from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
+from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
-# What the library raises at the caller's mistakes; anything else is a bug and keeps its traceback.
-MISTAKES = (ValueError, OSError, KeyError, ImportError, FloatingPointError)
-# How netCDF4 and the codecs of Zarr say, in a RuntimeError, that the body of a file is damaged.
-DAMAGED = re.compile(r"NetCDF: |decompress", re.IGNORECASE)
 # Settings whose keys are names of variables, and no flags.
 BY_VARIABLE = ("tv_weights",)
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
+IMPORT = "import-orbit2"
 
 
 def main() -> None:
@@ -33,52 +27,18 @@ def main() -> None:
     try:
         app.meta(sys.argv[1:])
     except MISTAKES as error:
-        _fail(_explain(error))
+        fail(explain(error))
     except RuntimeError as error:
         if not DAMAGED.search(str(error)):
             raise
-        _fail(f"Wanted data that are whole, got: {error}. Copy or make the damaged file again.")
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:  # the system's, not ours
-        return (
-            f"Wanted to use {error.filename}, got: {error.strerror}. "
-            "Check the path, its permissions and the free space."
-        )
-    return str(error.args[0]) if isinstance(error, KeyError) else str(error)
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(_panel(message))
-    sys.exit(1)
-
-
-def _panel(message: str) -> Panel:
-    return Panel(escape(message), title="Error", title_align="left", border_style="red")
-
-
-def _format_error(error: CycloptsError) -> Panel:
-    """Show a wrong flag or value as every other error, without the parser's internals."""
-    message = str(error)
-    cause = error.__cause__
-    if isinstance(error, (ValidationError, CoercionError)) and hasattr(cause, "errors"):
-        lines = []
-        for item in cause.errors():  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]  pydantic's
-            flag = "--" + ".".join(str(part) for part in item["loc"]).replace("_", "-")
-            told = item["msg"].removeprefix("Value error, ")
-            if told == item["msg"]:  # not one of ours, which say it themselves
-                told += f" (got {item.get('input')!r})"
-            lines.append(f"{flag}: {told}" if item["loc"] else told)
-        message = "\n".join(lines)
-    return _panel(message)
+        fail(f"Wanted data that are whole, got: {error}. Copy or make the damaged file again.")
 
 
 app = App(
     name="orbitds",
     help="Turn a coarse climate field into a fine one.",
     version=lambda: metadata.version("orbitds"),
-    error_formatter=_format_error,
+    error_formatter=format_error,
     error_console=Console(stderr=True),
 )
 app.meta.group_parameters = app.group_parameters
@@ -98,7 +58,9 @@ def launch(
         in configs/. Flags override it.
     """
     app.config = ()
-    if config is not None:
+    if config is not None and tokens[:1] == (IMPORT,):  # its own flag, ORBIT-2's settings
+        tokens = (*tokens, "--config", str(config))
+    elif config is not None:
         stage: Stage | None = next((name for name in CONFIGURED if name in tokens[:1]), None)
         if stage is None:
             raise ValueError(
@@ -146,6 +108,48 @@ def export(run: Path, /, *, output: Path) -> None:
     from orbitds.train.keep import export as export_run
 
     export_run(run, output)
+    _tell(f"checkpoint: {output}")
+
+
+@app.command(name=IMPORT)
+def import_orbit2(
+    checkpoint: Path,
+    /,
+    *,
+    config: Path,
+    statistics: Path,
+    statics: Path | None = None,
+    output: Path,
+    data: str | None = None,
+    outputs: tuple[str, ...] | None = None,
+    spacing_km: float | None = None,
+) -> None:
+    """Make a checkpoint of a published ORBIT-2 one; nothing in the file is executed.
+
+    Parameters
+    ----------
+    checkpoint
+        The published .ckpt file.
+    config
+        The YAML file published beside it.
+    statistics
+        Folder with normalize_mean.npz and normalize_std.npz, or the one with mean_std/ in it.
+    statics
+        Folder with land_sea_mask, orography, lattitude and landcover as global .npy fields, to go
+        into the checkpoint; without it they are inputs.
+    output
+        Folder of the checkpoint; must be new or empty.
+    data
+        Data set of the YAML file that the checkpoint is for, such as ERA5_2.
+    outputs
+        Output variables, where the YAML file does not name those of the checkpoint.
+    spacing_km
+        Coarse spacing, where neither the statics nor the YAML file say it.
+    """
+    from orbitds.orbit2.convert import import_orbit2 as convert
+
+    told = {"data": data, "outputs": outputs, "spacing_km": spacing_km}
+    convert(checkpoint, output, config=config, statistics=statistics, statics=statics, **told)
     _tell(f"checkpoint: {output}")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -10,6 +11,10 @@ import xarray as xr
 KM_PER_DEGREE = 6371.0 * np.pi / 180
 # Coordinates are often stored in float32, good to about 1e-5 degree.
 TOLERANCE_CELLS = 1e-3
+
+# Where the fine cells of a coarse cell lie: around its centre, or from its centre to the north and
+# east, as where both grids are points that start at the same corner.
+Placement = Literal["around", "northeast"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,26 +75,30 @@ class Grid:
         north, south = np.sin(np.deg2rad(np.clip(self.latitude_bounds_deg, -90, 90))).T
         return np.repeat(((north - south) / np.mean(north - south))[:, None], self.shape[1], axis=1)
 
-    def refine(self, factor: int) -> "Grid":
+    def refine(self, factor: int, placement: Placement = "around") -> "Grid":
         """Return the grid whose ``factor x factor`` children fill each cell.
 
-        The mean of the children's centres is the parent's centre.
+        The mean of the children's centres is the parent's centre, unless they lie to its northeast.
 
         Raises
         ------
         ValueError
             If cells reach beyond a pole, so that children would lie outside the globe.
         """
-        if np.abs(self.latitude_bounds_deg).max() > 90 + TOLERANCE_CELLS * self.spacing_deg[0]:
+        rows = refine_centres(
+            self.latitude_deg, factor, row_placement(self.latitude_deg, placement)
+        )
+        # children around the centre lie on the globe if the cell does
+        outer = self.latitude_bounds_deg if placement == "around" else rows
+        if np.abs(outer).max() > 90 + TOLERANCE_CELLS * self.spacing_deg[0]:
             raise ValueError(
                 "Wanted rows whose cells end at the poles, got centres from "
                 f"{self.latitude_deg[0]:g} to {self.latitude_deg[-1]:g} every "
                 f"{self.spacing_deg[0]:g} degrees, whose outer cells reach beyond 90 degrees. "
-                "Drop the pole rows, or average neighbouring rows."
+                f"Drop the {'pole rows' if placement == 'around' else 'row of the north pole'}, or "
+                "average neighbouring rows."
             )
-        return type(self)(
-            refine_centres(self.latitude_deg, factor), refine_centres(self.longitude_deg, factor)
-        )
+        return type(self)(rows, refine_centres(self.longitude_deg, factor, placement))
 
     def coarsen(self, factor: int) -> "Grid":
         """Return the grid of blocks of ``factor x factor`` cells.
@@ -160,11 +169,22 @@ class Grid:
         )
 
 
-def refine_centres(centres: np.ndarray, factor: int) -> np.ndarray:
+def refine_centres(centres: np.ndarray, factor: int, placement: Placement = "around") -> np.ndarray:
     """Return the centres of ``factor`` equal children in each cell of a uniform axis."""
     centres = np.asarray(centres, dtype=np.float64)
-    offsets = ((np.arange(factor) + 0.5) / factor - 0.5) * _step(centres)
+    step = _step(centres)
+    offsets = ((np.arange(factor) + 0.5) / factor - 0.5) * step
+    if placement == "northeast":  # the first child in the sense of rising coordinates does not move
+        offsets = offsets + (0.5 - 0.5 / factor) * abs(step)
     return (centres[:, None] + offsets).reshape(-1)
+
+
+def row_placement(latitude_deg: np.ndarray, placement: Placement) -> Placement:
+    """Return where the children of rows lie: around the centre if the rows end at both poles."""
+    north, south = max(latitude_deg[[0, -1]]), min(latitude_deg[[0, -1]])
+    half = (north - south) / (len(latitude_deg) - 1) / 2
+    ends = np.abs([north + half - 90, south - half + 90]).max()
+    return "around" if ends < TOLERANCE_CELLS * 10 * half else placement
 
 
 def unwrap_longitude(longitude_deg: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from orbitds.schema import Frozen
@@ -17,13 +18,16 @@ class Statistics(Frozen):
     """Area-weighted mean in the variable's unit; 0 where the transform needs none."""
     std: float
     """Area-weighted standard deviation in the variable's unit; 1 where none is needed."""
+    threshold: NonNegativeFloat = 0.0
+    """Amounts up to this, in the variable's unit, count as none before the logarithm; 0 is off."""
 
 
 class Normalizer:
     """Physical values to normalised ones and back, for variables in a fixed order.
 
     A variable's row says how: ``zscore`` subtracts the mean and divides by the standard deviation,
-    ``log1p`` takes log(1 + x) and nothing else.
+    ``log1p`` takes log(1 + x) and nothing else. Amounts up to the threshold of the statistics, if
+    there is one, are taken for none; the inverse cannot bring them back.
     """
 
     def __init__(self, names: Sequence[str], statistics: dict[str, Statistics]) -> None:
@@ -41,13 +45,17 @@ class Normalizer:
         self.std = torch.tensor([row.std for row in rows], dtype=torch.float64)[:, None, None]
         self.any_log = any(is_log)
         self.is_log = torch.tensor(is_log)[:, None, None]
+        self.threshold = torch.tensor([row.threshold for row in rows])[:, None, None].double()
 
     def __call__(self, physical: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
         """Return normalised values in the dtype of the input."""
         mean, std, is_log = self._beside(physical)
         standard = (physical - mean) / std
         if self.any_log:
-            logarithm = torch.log1p(physical.double().clamp(min=0))
+            amount = physical.double().clamp(min=0)
+            # `where` the amount is small, not a product with a mask: NaN stays NaN
+            none = amount <= self.threshold.to(amount.device)
+            logarithm = torch.log1p(torch.where(none, torch.zeros_like(amount), amount))
             standard = torch.where(is_log, logarithm, standard)
         return standard.to(physical.dtype)
 

@@ -43,7 +43,7 @@ class TileGrid:
     rows, columns
         Number of tiles along each axis.
     halo_cells
-        Coarse cells added on each side of a core.
+        Coarse cells added on each side of a core: one number, or those along rows and columns.
     periodic
         Whether the last column is a neighbour of the first.
     margin_cells
@@ -57,7 +57,7 @@ class TileGrid:
     width: int
     rows: int = 1
     columns: int = 1
-    halo_cells: int = 0
+    halo_cells: int | tuple[int, int] = 0
     periodic: bool = False
     margin_cells: int = 0
     align_cells: int = 1
@@ -69,12 +69,49 @@ class TileGrid:
                 f"{self.rows} x {self.columns}. Ask for fewer tiles."
             )
 
+    @classmethod
+    def of_window(
+        cls,
+        height: int,
+        width: int,
+        window: tuple[int, int],
+        halo_cells: tuple[int, int],
+        *,
+        periodic: bool,
+        margin_cells: int = 0,
+    ) -> "TileGrid":
+        """Return the tiles of a field whose windows have a given shape, halo included.
+
+        Raises
+        ------
+        ValueError
+            If the field cannot be cut so.
+        """
+        core = window[0] - 2 * halo_cells[0], window[1] - 2 * halo_cells[1]
+        if not (height % core[0] or width % core[1]):
+            rows, columns = height // core[0], width // core[1]
+            tiles = cls(height, width, rows, columns, halo_cells, periodic, margin_cells)
+            if tiles.window == window:
+                return tiles
+        raise ValueError(
+            f"Wanted a field that can be cut into windows of {window[0]} x {window[1]} coarse "
+            f"cells around cores of {core[0]} x {core[1]}, the only size that the model knows, got "
+            f"{height} x {width} cells. Select a region of that size or of more such cores, or "
+            "choose another checkpoint."
+        )
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Halo along rows and columns."""
+        halo = self.halo_cells
+        return (halo, halo) if isinstance(halo, int) else halo
+
     @cached_property
     def window(self) -> tuple[int, int]:
         """Coarse rows and columns of every window."""
-        spare = 2 * self.halo_cells + self.align_cells - 1
-        rows = -(-self.height // self.rows) + spare
-        columns = -(-self.width // self.columns) + spare
+        spare = [2 * halo + self.align_cells - 1 for halo in self.halo]
+        rows = -(-self.height // self.rows) + spare[0]
+        columns = -(-self.width // self.columns) + spare[1]
         # the last window ends at the border and begins at a multiple too
         rows += (self.height - rows) % self.align_cells
         columns += (-columns if self.periodic else self.width - columns) % self.align_cells
@@ -93,7 +130,7 @@ class TileGrid:
         height, width = self.window
         return [
             Tile(
-                rows=self._slide(rows, height, self.height),
+                rows=self._slide(rows, self.halo[0], height, self.height),
                 columns=self._columns(columns, width),
                 core_rows=rows,
                 core_columns=columns,
@@ -127,10 +164,10 @@ class TileGrid:
 
     def taper(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
         """Return blending weights of a window: 1 on the core, falling to 0 before the margin."""
-        span = max(self.halo_cells - self.margin_cells, 0) * factor
+        rows, columns = (max(halo - self.margin_cells, 0) * factor for halo in self.halo)
         return torch.outer(
-            _fall(tile.rows, tile.core_rows, factor, span),
-            _fall(tile.columns, tile.core_columns, factor, span),
+            _fall(tile.rows, tile.core_rows, factor, rows),
+            _fall(tile.columns, tile.core_columns, factor, columns),
         )
 
     def blend(
@@ -157,19 +194,19 @@ class TileGrid:
 
     def _columns(self, core: range, width: int) -> range:
         if not self.periodic:
-            return self._slide(core, width, self.width)
+            return self._slide(core, self.halo[1], width, self.width)
         if width == self.width:
             return range(self.width)
-        start = self._start(core)
+        start = self._start(core, self.halo[1])
         return range(start, start + width)
 
-    def _slide(self, core: range, size: int, length: int) -> range:
+    def _slide(self, core: range, halo: int, size: int, length: int) -> range:
         """Return the window of a given size around a core, slid inward at the borders."""
-        start = min(max(self._start(core), 0), length - size)
+        start = min(max(self._start(core, halo), 0), length - size)
         return range(start, start + size)
 
-    def _start(self, core: range) -> int:
-        return (core.start - self.halo_cells) // self.align_cells * self.align_cells
+    def _start(self, core: range, halo: int) -> int:
+        return (core.start - halo) // self.align_cells * self.align_cells
 
 
 def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from orbitds import cli
 from orbitds.checkpoint import save_checkpoint
@@ -105,3 +106,127 @@ def orbitds(monkeypatch, capsys):
         return Answer(code, *capsys.readouterr())
 
     return run
+
+
+# --- ORBIT-2's public network, plainly: what imported weights are compared with ---
+
+
+@dataclass(frozen=True)
+class Public:
+    """A network as ORBIT-2's public code has it, with weights at random under its names."""
+
+    window: tuple[int, int] = (8, 16)
+    default_vars: tuple[str, ...] = (
+        "land_sea_mask",
+        "orography",
+        "lattitude",
+        "landcover",
+        "2m_temperature",
+        "2m_temperature_min",
+        "temperature_850",
+        "total_precipitation_24hr",
+    )
+    outputs: tuple[str, ...] = ("total_precipitation_24hr", "2m_temperature_min")
+    patch: int = 2
+    width: int = 16
+    depth: int = 2
+    decoder_depth: int = 1
+    heads: int = 4
+    mlp_ratio: int = 3
+    cnn_ratio: int = 3
+    factor: int = 2
+    km: float = 28
+
+    def weights(self):
+        """Return a state dict."""
+        width, count = self.width, len(self.outputs)
+        tokens = self.window[0] * self.window[1] // self.patch**2
+        shapes = {
+            "var_embed": (1, len(self.default_vars), width),
+            "var_query": (1, 1, width),
+            "pos_embed": (1, tokens, width),
+            "var_agg.q.weight": (width, width),
+            "var_agg.kv.weight": (2 * width, width),
+        }
+        linear = {"spatial_embed": (width, 1), "var_agg.proj": (width, width), "norm": (width,)}
+        for index in range(len(self.default_vars)):
+            linear[f"token_embeds.{index}.proj"] = (width, 1, self.patch, self.patch)
+        for index in range(self.depth):
+            inner = self.mlp_ratio * width
+            linear |= {
+                f"blocks.{index}.norm1": (width,),
+                f"blocks.{index}.attn.qkv": (3 * width, width),
+                f"blocks.{index}.attn.proj": (width, width),
+                f"blocks.{index}.norm2": (width,),
+                f"blocks.{index}.mlp.fc1": (inner, width),
+                f"blocks.{index}.mlp.fc2": (width, inner),
+            }
+        hidden = {f"head.{2 * layer}": (width, width) for layer in range(self.decoder_depth)}
+        painted = count * (self.factor * self.patch) ** 2
+        linear |= hidden | {f"head.{2 * self.decoder_depth}": (painted, width)}
+        linear["path2.0"] = (self.cnn_ratio * self.factor**2, count + 4, 3, 3)
+        linear["path2.3"] = (count, self.cnn_ratio, 3, 3)
+        linear["conv_out"] = (count, count, 3, 3)
+        for name, shape in linear.items():
+            shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+        generator = torch.Generator().manual_seed(11)
+        return {name: 0.3 * torch.randn(s, generator=generator) for name, s in shapes.items()}
+
+    def forward(self, weights, x, names):
+        """Return the answer to fields [B, V, H, W] with rows from south to north.
+
+        Every token of every variable is built; nothing of orbitds is used.
+        """
+        w = {name: tensor.double() for name, tensor in weights.items()}
+        x, (batch, _, height, columns) = x.double(), x.shape
+        tokens = []
+        names = list(names)
+        for place, name in enumerate(names):
+            k = self.default_vars.index(name)
+            kernel = w[f"token_embeds.{k}.proj.weight"], w[f"token_embeds.{k}.proj.bias"]
+            token = F.conv2d(x[:, place : place + 1], *kernel, stride=self.patch)
+            tokens.append(token.flatten(2).mT + w["var_embed"][0, k])
+        all_ = torch.stack(tokens, dim=2).flatten(0, 1)  # BN V D
+        query = (w["var_query"] @ w["var_agg.q.weight"].T).expand(len(all_), -1, -1)
+        key, value = (all_ @ w["var_agg.kv.weight"].T).chunk(2, dim=-1)
+        t = self._attend(query, key, value).reshape(batch, -1, self.width)
+        t = self._linear(w, "var_agg.proj", t) + w["pos_embed"]
+        t = t + self._linear(w, "spatial_embed", torch.tensor([self.km]).double())
+        for index in range(self.depth):
+            block = f"blocks.{index}"
+            three = self._linear(w, f"{block}.attn.qkv", self._norm(w, f"{block}.norm1", t))
+            t = t + self._linear(w, f"{block}.attn.proj", self._attend(*three.chunk(3, dim=-1)))
+            inner = self._linear(w, f"{block}.mlp.fc1", self._norm(w, f"{block}.norm2", t))
+            t = t + self._linear(w, f"{block}.mlp.fc2", F.gelu(inner))
+        t = self._norm(w, "norm", t)
+        for layer in range(self.decoder_depth):
+            t = F.gelu(self._linear(w, f"head.{2 * layer}", t))
+        t = self._linear(w, f"head.{2 * self.decoder_depth}", t)
+        p, h, v = self.patch, height * self.factor, columns * self.factor
+        squares = t.reshape(batch, h // p, v // p, p, p, -1).permute(0, 5, 1, 3, 2, 4)
+        decoded = squares.reshape(batch, -1, h, v)
+        decoded = F.conv2d(decoded, w["conv_out.weight"], w["conv_out.bias"], padding=1)
+        statics = ("land_sea_mask", "orography", "lattitude", "landcover")
+        seen = x[:, [names.index(name) for name in (*self.outputs, *statics)]]
+        path = F.gelu(F.conv2d(seen, w["path2.0.weight"], w["path2.0.bias"], padding=1))
+        path = F.pixel_shuffle(path, self.factor)
+        return decoded + F.conv2d(path, w["path2.3.weight"], w["path2.3.bias"], padding=1)
+
+    def _attend(self, query, key, value):
+        heads = [
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)
+        ]
+        scores = heads[0] @ heads[1].mT / heads[0].shape[-1] ** 0.5
+        return (scores.softmax(-1) @ heads[2]).transpose(1, 2).flatten(2)
+
+    def _linear(self, w, name, x):
+        return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    def _norm(self, w, name, x):
+        return F.layer_norm(x, (self.width,), w[f"{name}.weight"], w[f"{name}.bias"])
+
+
+@pytest.fixture(scope="session")
+def public():
+    """ORBIT-2's public network, as small as it gets."""
+    return Public

@@ -285,6 +285,19 @@ def test_a_description_that_says_something_else_is_refused(folder, edit, told):
         load_checkpoint(folder)
 
 
+def test_a_description_from_before_kinds_and_thresholds_loads(folder):
+    """Whatever came later has a default, so that old checkpoints stay what they are."""
+    expected = load_checkpoint(folder).description
+
+    def older(described):
+        described["model"].pop("kind")
+        for row in described["statistics"].values():
+            row.pop("threshold")
+
+    change(folder, older)
+    assert load_checkpoint(folder).description == expected
+
+
 @pytest.mark.parametrize(
     "edit",
     [

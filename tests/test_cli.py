@@ -18,7 +18,16 @@ from orbitds.checkpoint import load_checkpoint
 from orbitds.config import EvalConfig, InferConfig, TrainConfig
 from orbitds.resources import share
 
-COMMANDS = ("train", "export", "infer", "eval", "demo", "catalog list", "catalog show")
+COMMANDS = (
+    "train",
+    "export",
+    "import-orbit2",
+    "infer",
+    "eval",
+    "demo",
+    "catalog list",
+    "catalog show",
+)
 CONFIGS = {"train": TrainConfig, "infer": InferConfig, "eval": EvalConfig}
 # One value for each setting, none of them the default.
 OTHERS = {
@@ -149,7 +158,7 @@ def test_help_of_a_flag_is_the_docstring_of_its_setting(orbitds, stage):
 
 def test_top_level_help_lists_the_commands(orbitds):
     out = orbitds("--help").out
-    for command in ("train", "infer", "eval", "catalog", "export", "demo"):
+    for command in ("train", "infer", "eval", "catalog", "export", "import-orbit2", "demo"):
         assert re.search(rf"^│ {command} +\S", out, flags=re.MULTILINE)
 
 

@@ -7,7 +7,14 @@ from dask.base import is_dask_collection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitds.grid import KM_PER_DEGREE, Grid, block_mean, refine_centres, unwrap_longitude
+from orbitds.grid import (
+    KM_PER_DEGREE,
+    Grid,
+    block_mean,
+    refine_centres,
+    row_placement,
+    unwrap_longitude,
+)
 
 
 def grid_of(rows, columns, *, north=90.0, south=-90.0, west=0.0, east=360.0):
@@ -298,11 +305,39 @@ def test_locate_finds_nothing_where_cells_differ(other):
     assert region.locate(other) is None
 
 
+def test_children_northeast_start_at_their_parent():
+    """ORBIT-2 at 0.25 degrees: from -90 to 89.75, and to 89.9375 on the fine grid."""
+    grid = Grid(89.75 - 0.25 * np.arange(720), 0.25 * np.arange(1440))
+    fine = grid.refine(4, "northeast")
+    np.testing.assert_allclose(fine.latitude_deg[[0, -2, -1]], [89.9375, -89.9375, -90])
+    np.testing.assert_allclose(fine.longitude_deg[[0, 1, -1]], [0, 0.0625, 359.9375])
+    np.testing.assert_allclose(fine.latitude_deg[3::4], grid.latitude_deg)
+    np.testing.assert_allclose(fine.longitude_deg[::4], grid.longitude_deg)
+    with pytest.raises(ValueError, match=r"beyond 90 degrees\. Drop the row of the north pole"):
+        Grid(90 - 0.25 * np.arange(720), 0.25 * np.arange(1440)).refine(4, "northeast")
+    with pytest.raises(ValueError, match=r"beyond 90 degrees\. Drop the pole rows"):
+        grid.refine(4)
+
+
+def test_rows_that_end_at_the_poles_keep_their_children_around_them():
+    grid = grid_of(32, 64)
+    fine = grid.refine(4, "northeast")
+    np.testing.assert_allclose(fine.latitude_deg, grid.refine(4).latitude_deg)
+    np.testing.assert_allclose(fine.longitude_deg[::4], grid.longitude_deg)
+    assert row_placement(grid.latitude_deg[::-1], "northeast") == "around"
+    assert row_placement(grid.latitude_deg[1:], "northeast") == "northeast"
+    assert row_placement(grid.latitude_deg[1:], "around") == "around"
+
+
 def test_refine_centres_against_the_definition():
     np.testing.assert_allclose(
         refine_centres(np.array([3.0, 1.0, -1.0], dtype=np.float32), 4),
         [3.75, 3.25, 2.75, 2.25, 1.75, 1.25, 0.75, 0.25, -0.25, -0.75, -1.25, -1.75],
     )
+    np.testing.assert_allclose(
+        refine_centres(np.array([3.0, 1.0]), 4, "northeast"), [4.5, 4, 3.5, 3, 2.5, 2, 1.5, 1]
+    )
+    np.testing.assert_allclose(refine_centres(np.array([1, 3]), 2, "northeast"), [1, 2, 3, 4])
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,40 @@ def test_negative_rain_counts_as_none(normalizer):
     assert (normalizer(physical)[1] == 0).all()
 
 
+def test_amounts_up_to_the_threshold_count_as_none():
+    statistics = {"total_precipitation_24hr": Statistics(mean=0, std=1, threshold=0.25)}
+    normalizer = Normalizer(["total_precipitation_24hr"], statistics)
+    rain = torch.tensor([[[-1.0, 0.0, 0.1, 0.25, 0.2500001, 0.3, 12.0, torch.nan]]])
+    expected = [0.0, 0.0, 0.0, 0.0, np.log1p(0.2500001), np.log1p(0.3), np.log1p(12), np.nan]
+    given = normalizer(rain.double())
+    assert_close(given.flatten(), torch.tensor(expected).double(), equal_nan=True)
+    # the inverse knows no threshold
+    assert_close(normalizer.inverse(torch.log1p(rain[..., 2:3])), rain[..., 2:3])
+    assert_close(normalizer(rain.float()), given.float(), equal_nan=True)
+
+
+def test_the_threshold_is_that_of_its_variable_and_of_amounts_alone():
+    def with_threshold(name):
+        rows = {key: row.model_copy(update={"threshold": 5.0}) for key, row in STATISTICS.items()}
+        return Normalizer(NAMES, STATISTICS | {name: rows[name]})
+
+    physical = weather()
+    plain = Normalizer(NAMES, STATISTICS)(physical)
+    assert_close(with_threshold("2m_temperature")(physical), plain, rtol=0, atol=0)
+    assert_close(with_threshold("eastward_wind")(physical), plain, rtol=0, atol=0)
+    cut = with_threshold("total_precipitation_24hr")(physical)
+    light = physical[1] <= 5
+    assert light.any()
+    assert (cut[1][light] == 0).all()
+    assert_close(cut[1][~light], plain[1][~light], rtol=0, atol=0)
+
+
+def test_a_threshold_is_off_unless_given():
+    assert Statistics.model_validate({"mean": 0, "std": 1}).threshold == 0
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        Statistics(mean=0, std=1, threshold=-0.1)
+
+
 def test_missing_values_stay_missing_and_alone(normalizer):
     physical = weather()
     whole = normalizer(physical)

@@ -22,7 +22,7 @@ def tile_grids(draw):
         width,
         rows=draw(st.integers(1, min(height, 5))),
         columns=draw(st.integers(1, min(width, 5))),
-        halo_cells=draw(st.integers(0, 4)),
+        halo_cells=draw(st.integers(0, 4) | st.tuples(st.integers(0, 4), st.integers(0, 4))),
         periodic=draw(st.booleans()),
         margin_cells=draw(st.integers(0, 3)),
         align_cells=draw(st.integers(1, 3)),
@@ -83,10 +83,10 @@ def test_all_windows_have_one_shape_inside_the_field(grid):
 @settings(max_examples=60, deadline=None)
 @given(grid=tile_grids())
 def test_the_halo_surrounds_the_core_up_to_the_border(grid):
-    halo = grid.halo_cells
+    rows, halo = grid.halo
     for tile in grid.tiles:
-        assert tile.core_rows.start - tile.rows.start >= min(halo, tile.core_rows.start)
-        assert tile.rows.stop - tile.core_rows.stop >= min(halo, grid.height - tile.core_rows.stop)
+        assert tile.core_rows.start - tile.rows.start >= min(rows, tile.core_rows.start)
+        assert tile.rows.stop - tile.core_rows.stop >= min(rows, grid.height - tile.core_rows.stop)
         west, east = tile.core_columns.start, grid.width - tile.core_columns.stop
         if grid.periodic and not grid.wraps:
             west = east = halo
@@ -107,9 +107,9 @@ def test_patches_of_a_window_are_patches_of_the_field(grid):
 @settings(max_examples=60, deadline=None)
 @given(grid=tile_grids())
 def test_windows_are_no_larger_than_core_halo_and_alignment_need(grid):
-    spare = 2 * grid.halo_cells + 2 * (grid.align_cells - 1)
-    assert grid.window[0] <= -(-grid.height // grid.rows) + spare
-    assert grid.window[1] <= -(-grid.width // grid.columns) + spare
+    rows, columns = (2 * halo + 2 * (grid.align_cells - 1) for halo in grid.halo)
+    assert grid.window[0] <= -(-grid.height // grid.rows) + rows
+    assert grid.window[1] <= -(-grid.width // grid.columns) + columns
 
 
 @settings(max_examples=60, deadline=None)
@@ -182,15 +182,15 @@ def test_weights_of_a_blend_are_the_tapers_and_sum_to_one(grid, factor):
 @settings(max_examples=60, deadline=None)
 @given(grid=tile_grids(), factor=st.integers(1, 3))
 def test_taper_is_one_on_the_core_and_falls_without_a_jump(grid, factor):
-    span = max(grid.halo_cells - grid.margin_cells, 0)
-    step = 1 / (span * factor) + 1e-6 if span else 1.0
+    spans = [max(halo - grid.margin_cells, 0) for halo in grid.halo]
+    steps = [1 / (span * factor) + 1e-6 if span else 1.0 for span in spans]
     for tile in grid.tiles:
         taper = grid.taper(tile, factor)
         core = grid.core_mask(tile, factor) == 1
         assert (taper[core] == 1).all()
         assert (taper[~core] < 1).all()
         assert (taper >= 0).all()
-        for axis in (-1, -2):
+        for axis, step in zip((-2, -1), steps, strict=True):
             assert (taper.diff(dim=axis).abs() <= step).all()
 
 
@@ -198,39 +198,40 @@ def test_taper_is_one_on_the_core_and_falls_without_a_jump(grid, factor):
 @given(grid=tile_grids(), factor=st.integers(1, 3))
 def test_only_cells_that_see_the_margin_around_them_are_blended(grid, factor):
     for tile in grid.tiles:
-        weighted = grid.taper(tile, factor) > 0
-        weighted &= grid.core_mask(tile, factor) == 0
-        if weighted.any():
-            assert grid.margin_cells < grid.halo_cells
+        weighted, core = grid.taper(tile, factor) > 0, grid.core_mask(tile, factor) > 0
+        rows = weighted.any(dim=1) & ~core.any(dim=1)
+        columns = weighted.any(dim=0) & ~core.any(dim=0)
+        for blended, halo in zip((rows, columns), grid.halo, strict=True):
+            assert grid.margin_cells < halo or not blended.any()
         margin = grid.margin_cells * factor
         if tile.rows.start > 0:
-            assert not weighted[:margin].any()
+            assert not rows[:margin].any()
         if tile.rows.stop < grid.height:
-            assert not weighted[weighted.shape[0] - margin :].any()
+            assert not rows[len(rows) - margin :].any()
         ends = grid.window[1] < grid.width  # else the window is the whole circle
         if ends and (grid.periodic or tile.columns.start > 0):
-            assert not weighted[:, :margin].any()
+            assert not columns[:margin].any()
         if ends and (grid.periodic or tile.columns.stop < grid.width):
-            assert not weighted[:, weighted.shape[1] - margin :].any()
+            assert not columns[len(columns) - margin :].any()
 
 
 @settings(max_examples=40, deadline=None)
 @given(grid=tile_grids(), factor=st.integers(1, 3))
 def test_blended_windows_end_without_a_jump(grid, factor):
     # without a margin the weight falls to its last step where the window ends within the field
-    grid = replace(grid, margin_cells=0, halo_cells=max(grid.halo_cells, 1))
-    last = 0.5 / (grid.halo_cells * factor) + 1e-6
+    grid = replace(grid, margin_cells=0, halo_cells=tuple(max(halo, 1) for halo in grid.halo))
+    last = [0.5 / (halo * factor) + 1e-6 for halo in grid.halo]
     ends = grid.window[1] < grid.width
     for tile in grid.tiles:
         taper = grid.taper(tile, factor)
         edges = [
-            (tile.rows.start > 0, taper[0]),
-            (tile.rows.stop < grid.height, taper[-1]),
-            (ends and (grid.periodic or tile.columns.start > 0), taper[:, 0]),
-            (ends and (grid.periodic or tile.columns.stop < grid.width), taper[:, -1]),
+            (tile.rows.start > 0, taper[0], last[0]),
+            (tile.rows.stop < grid.height, taper[-1], last[0]),
+            (ends and (grid.periodic or tile.columns.start > 0), taper[:, 0], last[1]),
+            (ends and (grid.periodic or tile.columns.stop < grid.width), taper[:, -1], last[1]),
         ]
-        for is_inside, weights in edges:
-            assert not is_inside or (weights <= last).all()
+        for is_inside, weights, most in edges:
+            assert not is_inside or (weights <= most).all()
 
 
 @pytest.mark.parametrize("periodic", [True, False])
@@ -354,7 +355,37 @@ def test_plan_halves_the_longer_edge(height, width, largest, halo, expected):
     assert plan(height, width, largest, halo) == expected
 
 
+def test_a_halo_may_be_unlike_along_rows_and_columns():
+    grid = TileGrid(height=12, width=24, rows=2, columns=3, halo_cells=(1, 2), periodic=True)
+    assert (grid.halo, grid.window) == ((1, 2), (8, 12))
+    first, last = grid.tiles[0], grid.tiles[-1]
+    assert (first.rows, first.columns) == (range(8), range(-2, 10))
+    assert (last.rows, last.columns) == (range(4, 12), range(14, 26))
+    assert replace(grid, halo_cells=(2, 2)).tiles == replace(grid, halo_cells=2).tiles
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize(("div", "overlap"), [(1, 0), (2, 2), (4, 2), (4, 4), (8, 2), (2, 6)])
+def test_tiles_of_a_published_window(div, overlap, periodic):
+    """ORBIT-2 at 0.25 degrees: rows 720/div + o, columns 1440/div + 2 o."""
+    window = (720 // div + overlap, 1440 // div + 2 * overlap)
+    halo = (overlap // 2, overlap)
+    grid = TileGrid.of_window(720, 1440, window, halo, periodic=periodic, margin_cells=2)
+    assert (grid.rows, grid.columns, grid.window, grid.halo) == (div, div, window, halo)
+    assert (grid.periodic, grid.margin_cells, grid.align_cells) == (periodic, 2, 1)
+
+
 # --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(11, 24), (12, 23), (13, 24), (6, 24), (12, 12), (8, 16)],
+)
+def test_fields_that_a_window_cannot_tile_are_refused(height, width):
+    told = rf"windows of 8 x 16 coarse cells around cores of 6 x 12.*got {height} x {width} cells"
+    with pytest.raises(ValueError, match=told):
+        TileGrid.of_window(height, width, (8, 16), (1, 2), periodic=True)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(5, 1), (1, 7), (5, 7)])

@@ -89,6 +89,20 @@ def test_values_of_the_paper():
     assert variable("tas").standard_name == "air_temperature"
 
 
+def test_all_variables_of_orbit2_have_rows():
+    levels = ("temperature", "u_component_of_wind", "v_component_of_wind", "specific_humidity")
+    names = [f"{name}_{level}" for name in levels for level in (200, 500, 850)]
+    names += ["10m_u_component_of_wind", "10m_v_component_of_wind", "2m_temperature"]
+    names += ["2m_temperature_max", "2m_temperature_min", "total_precipitation_24hr"]
+    names += ["volumetric_soil_water_layer_1", "land_sea_mask", "orography", "landcover"]
+    assert len(names) == 22
+    assert [variable(name).name for name in names] == names
+    assert variable("lattitude").name == "latitude_field"  # as its files spell it
+    assert variable("t850").standard_name == "air_temperature"
+    assert variable("u10").standard_name == "eastward_wind"
+    assert {variable(name).kind for name in ("lattitude", "landcover")} == {"static"}
+
+
 def test_rows_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         variable("eastward_wind").units = "knot"

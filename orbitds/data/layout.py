@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from orbitds.grid import refine_centres, unwrap_longitude
+from orbitds.grid import Placement, refine_centres, row_placement, unwrap_longitude
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +27,17 @@ class Layout:
     extra: xr.Dataset
     """Further coordinates, those on latitude or longitude aside, under the caller's names."""
 
-    def restore(self, fine: xr.Dataset, factor: int) -> xr.Dataset:
+    def restore(self, fine: xr.Dataset, factor: int, placement: Placement = "around") -> xr.Dataset:
         """Return a canonical fine dataset with the caller's names, order and conventions."""
         fine = fine.isel(
             latitude=_children(self.rows, factor, falls=not _falls(self.latitude)),
             longitude=_children(self.columns, factor, falls=_falls(self.longitude)),
         )
         axes = {
-            "latitude": refine_centres(self.latitude.values, factor),
-            "longitude": _refine_longitude(self.longitude.values, factor),
+            "latitude": refine_centres(
+                self.latitude.values, factor, row_placement(self.latitude.values, placement)
+            ),
+            "longitude": _refine_longitude(self.longitude.values, factor, placement),
         }
         for axis, values in axes.items():
             fine = fine.assign_coords({axis: (axis, values, fine[axis].attrs)})
@@ -84,10 +86,10 @@ def rising(longitude: xr.DataArray) -> xr.DataArray:
     return longitude.copy(data=values)
 
 
-def _refine_longitude(longitude: np.ndarray, factor: int) -> np.ndarray:
+def _refine_longitude(longitude: np.ndarray, factor: int, placement: Placement) -> np.ndarray:
     """Refine the caller's longitudes and keep to their range where they jump by a turn."""
     smooth = unwrap_longitude(longitude)
-    fine = refine_centres(smooth, factor)
+    fine = refine_centres(smooth, factor, placement)
     if np.abs(smooth - longitude).max() < 180:
         return fine
     west = -180 if np.min(longitude) < 0 else 0

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,18 +17,13 @@ from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.constrain import check_constraints, constrained
 from orbitds.infer.template import blank, dress
+from orbitds.infer.tiling import Tiles, check_tiles, cut_for
 from orbitds.infer.windows import run_windows
 from orbitds.model.embed import member_noise
 from orbitds.region import Region
 from orbitds.resources import did_you_mean
-from orbitds.tiles import TileGrid, plan
+from orbitds.tiles import TileGrid
 
-Tiles = Literal["auto"] | tuple[int, int] | None
-
-# Coarse cells over which neighbouring tiles are blended, besides the reach of the convolutions.
-OVERLAP_CELLS = 4
-# Coarse cells of a window that `auto` allows: attention grows with the square of them.
-LARGEST_WINDOW_CELLS = 2**15
 # Fine cells of a lazy block: 64 MiB a variable.
 BLOCK_FINE_CELLS = 2**24
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
@@ -58,7 +52,7 @@ def downscale(
     entered = enter(ds, downscaler.checkpoint.inputs)
     downscaler.check_grid(Grid.of(entered.ds))
     if entered.ds.chunks:
-        grid = Grid.of(entered.ds).refine(downscaler.checkpoint.factor)
+        grid = downscaler.fine_grid(Grid.of(entered.ds))
         block = max(1, BLOCK_FINE_CELLS // (grid.shape[0] * grid.shape[1]))
         coarse = entered.ds.chunk(latitude=-1, longitude=-1).unify_chunks()
         if max(coarse.chunksizes["time"]) > block:
@@ -69,7 +63,8 @@ def downscale(
         fine = downscaler(entered.ds)
     if downscaler.constraints:
         fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
-    return entered.layout.restore(fine, downscaler.checkpoint.factor)
+    checkpoint = downscaler.checkpoint
+    return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
 
 class Downscaler:
@@ -98,7 +93,7 @@ class Downscaler:
             checkpoint if isinstance(checkpoint, Checkpoint) else find_checkpoint(str(checkpoint))
         )
         self.variables = self._chosen(variables)
-        self.tiles = _check_tiles(tiles)
+        self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = batch_size
         self.constraints = check_constraints(constraints, self.checkpoint, self.variables)
         self.device = device
@@ -123,6 +118,10 @@ class Downscaler:
                 "Coarsen or regrid the input, or choose a checkpoint for this spacing."
             )
 
+    def fine_grid(self, grid: Grid) -> Grid:
+        """Return the grid of the output."""
+        return grid.refine(self.checkpoint.factor, self.checkpoint.model.placement)
+
     def __call__(self, coarse: xr.Dataset) -> xr.Dataset:
         """Return the fine fields of a canonical dataset.
 
@@ -133,7 +132,7 @@ class Downscaler:
         """
         checkpoint = self.checkpoint
         grid = Grid.of(coarse)
-        fine_grid = grid.refine(checkpoint.factor)
+        fine_grid = self.fine_grid(grid)
         fields = stack(coarse, checkpoint.inputs).transpose("time", ...).values
         for place, name in enumerate(checkpoint.inputs):
             check_values(name, fields[:, place])
@@ -215,23 +214,7 @@ class Downscaler:
         return fine, coarse
 
     def _tile_grid(self, grid: Grid) -> TileGrid:
-        reach = self.checkpoint.model.reach_cells
-        halo = reach + OVERLAP_CELLS
-        if isinstance(self.tiles, tuple):
-            rows, columns = self.tiles
-        elif self.tiles == "auto":
-            rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, halo)
-        else:
-            rows = columns = 1
-        return TileGrid(
-            *grid.shape,
-            rows,
-            columns,
-            halo,
-            grid.periodic,
-            margin_cells=reach,
-            align_cells=self.checkpoint.model.patch,
-        )
+        return cut_for(self.checkpoint.model, grid, self.tiles)
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
         outputs = self.checkpoint.outputs
@@ -250,16 +233,6 @@ class Downscaler:
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(text, UserWarning, stacklevel=2)
-
-
-def _check_tiles(tiles: Tiles) -> Tiles:
-    if tiles is None or tiles == "auto":
-        return tiles
-    if len(tiles) == 2 and all(isinstance(count, int) and count > 0 for count in tiles):
-        return tiles
-    raise ValueError(
-        f"Wanted tiles as 'auto', None or (rows, columns), got {tiles!r}. Try tiles=(2, 4)."
-    )
 
 
 def _months(time: xr.DataArray) -> np.ndarray | None:

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 from orbitds.config import ModelConfig
 from orbitds.model.interface import DownscalingModel
+from orbitds.model.orbit2 import Orbit2, Orbit2Config
 from orbitds.model.reslim import Reslim
 from orbitds.model.vit import ViT
 
+# The networks that are trained here; those that come in with published weights have configs of
+# their own.
 ARCHITECTURES = {"reslim": Reslim, "vit": ViT}
 
 
 def build(
-    config: ModelConfig,
+    config: ModelConfig | Orbit2Config,
     *,
     inputs: Sequence[str],
     outputs: Sequence[str],
@@ -19,5 +22,7 @@ def build(
     factor: int,
 ) -> DownscalingModel:
     """Return the untrained network of a config; arguments as of ``DownscalingModel``."""
+    if isinstance(config, Orbit2Config):
+        return Orbit2(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
     architecture = ARCHITECTURES[config.kind]
     return architecture(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)

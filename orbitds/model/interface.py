@@ -7,12 +7,14 @@ to south.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orbitds.config import ModelConfig
+from orbitds.schema import Frozen
+
+C = TypeVar("C", bound=Frozen)
 
 
 class Prediction(NamedTuple):
@@ -30,7 +32,7 @@ class Prediction(NamedTuple):
 LOG_VARIANCE = (-14.0, 10.0)
 
 
-class DownscalingModel(nn.Module, ABC):
+class DownscalingModel(nn.Module, ABC, Generic[C]):
     """A network that takes normalised coarse fields and gives normalised fine ones.
 
     Parameters
@@ -47,12 +49,16 @@ class DownscalingModel(nn.Module, ABC):
 
     window: tuple[int, int] | None = None
     """Rows and columns of the only window it runs on; None where it takes any."""
+    halo_cells: tuple[int, int] = (0, 0)
+    """Of that window, the rows and columns on each side that are halo."""
+    placement: Literal["around", "northeast"] = "around"
+    """Where its fine cells lie: around the centre of their coarse cell, or from there northeast."""
     patch: int = 1
     """Edge of a patch in coarse cells: windows of a field begin at multiples of it."""
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: C,
         *,
         inputs: Sequence[str],
         outputs: Sequence[str],

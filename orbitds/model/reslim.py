@@ -16,7 +16,7 @@ from orbitds.model.trunk import Trunk
 from orbitds.variables import variable
 
 
-class Reslim(DownscalingModel):
+class Reslim(DownscalingModel[ModelConfig]):
     """Residual slim vision transformer: coarse fields in, fine fields out, all normalised.
 
     Parameters

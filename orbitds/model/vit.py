@@ -13,7 +13,7 @@ from orbitds.model.interface import DownscalingModel, Prediction, spread_of
 from orbitds.model.trunk import Trunk
 
 
-class ViT(DownscalingModel):
+class ViT(DownscalingModel[ModelConfig]):
     """Vision transformer on the fine grid: one token for ``patch x patch`` *fine* cells.
 
     Inputs are interpolated to the fine grid, so there are factor^2 times as many tokens as in

@@ -97,9 +97,9 @@ def layouts(draw):
     )
 
 
-def refined(coarse, factor):
+def refined(coarse, factor, placement="around"):
     """A canonical fine dataset: block means as the coarse one, each cell knows where it lies."""
-    grid = Grid.of(coarse).refine(factor)
+    grid = Grid.of(coarse).refine(factor, placement)
     fine = np.repeat(np.repeat(coarse[WIND].values, factor, axis=1), factor, axis=2)
     rows, columns = np.indices(fine.shape[1:]) % factor
     inner = (rows * factor + columns) - (factor**2 - 1) / 2  # adds up to zero in each block
@@ -177,6 +177,24 @@ def test_the_model_sees_the_same_field_whatever_the_layout(case):
 @given(layouts(), st.integers(2, 4))
 def test_children_lie_under_their_parents_whatever_the_layout(case, factor):
     check_restored(case[1], factor)
+
+
+@pytest.mark.parametrize("north_up", [True, False])
+@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize(("north", "step"), [(40.0, 10.0), (70.0, 20.0)])
+def test_children_northeast_of_their_parents_whatever_the_layout(north, step, north_up, turned):
+    ds = canonical(north - step * np.arange(4), 5 + 10.0 * np.arange(5))
+    laid_out = as_laid_out(ds, north_up=north_up, turned=turned, within=-180)
+    entered = enter(laid_out, [WIND])
+    fine = entered.layout.restore(refined(entered.ds, 3, "northeast"), 3, "northeast")
+    names = entered.layout.names
+    latitude, longitude = fine[names["latitude"]], fine[names["longitude"]]
+    np.testing.assert_allclose(fine["north"] - latitude, 0, atol=1e-9)
+    np.testing.assert_allclose(turn(fine["east"] - longitude), 0, atol=1e-9)
+    for axis, size in ((latitude, step), (longitude, 10.0)):
+        parents = np.repeat(laid_out[axis.name].values, 3)
+        offsets = np.sort(turn(axis.values - parents).reshape(-1, 3))
+        np.testing.assert_allclose(offsets, [[0, size / 3, 2 * size / 3]] * len(offsets), atol=1e-9)
 
 
 @pytest.mark.parametrize("rows", [2, 3])

@@ -68,7 +68,7 @@ def test_statistics_are_weighted_by_area(pair):
     std = np.average(((wind - mean) ** 2).mean(("time", "longitude")), weights=area) ** 0.5
     assert rows["eastward_wind"].mean == pytest.approx(mean, rel=1e-9)
     assert rows["eastward_wind"].std == pytest.approx(std, rel=1e-9)
-    assert rows["total_precipitation_24hr"].model_dump() == {"mean": 0, "std": 1}
+    assert rows["total_precipitation_24hr"].model_dump() == {"mean": 0, "std": 1, "threshold": 0}
     assert set(rows) == {*OUTPUTS, "orography"}
 
 

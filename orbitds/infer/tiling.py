@@ -1,0 +1,81 @@
+"""How a field is cut for a model: as the user asks, by size, or as the model alone knows."""
+
+from typing import Literal
+
+from orbitds.grid import Grid
+from orbitds.model.interface import DownscalingModel
+from orbitds.tiles import TileGrid, plan
+
+Tiles = Literal["auto"] | tuple[int, int] | None
+
+# Coarse cells over which neighbouring tiles are blended, besides the reach of the convolutions.
+OVERLAP_CELLS = 4
+# Coarse cells of a window that `auto` allows: attention grows with the square of them.
+LARGEST_WINDOW_CELLS = 2**15
+
+
+def check_tiles(tiles: Tiles) -> Tiles:
+    """Return the tiles that a user asks for, if they are some.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    if tiles is None or tiles == "auto":
+        return tiles
+    if len(tiles) == 2 and all(isinstance(count, int) and count > 0 for count in tiles):
+        return tiles
+    raise ValueError(
+        f"Wanted tiles as 'auto', None or (rows, columns), got {tiles!r}. Try tiles=(2, 4)."
+    )
+
+
+def cut_for(model: DownscalingModel, grid: Grid, tiles: Tiles) -> TileGrid:
+    """Return the tiles of a field for a model.
+
+    A model with one window of its own decides itself; ``tiles`` may then only agree.
+
+    Raises
+    ------
+    ValueError
+        If there are more tiles than cells, or if grid or tiles do not fit the model's window.
+    """
+    reach = model.reach_cells
+    if model.window is not None:
+        return _cut_to_window(model, model.window, grid, tiles)
+    halo = reach + OVERLAP_CELLS
+    if isinstance(tiles, tuple):
+        rows, columns = tiles
+    elif tiles == "auto":
+        rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, halo)
+    else:
+        rows = columns = 1
+    return TileGrid(
+        *grid.shape,
+        rows,
+        columns,
+        halo,
+        grid.periodic,
+        margin_cells=reach,
+        align_cells=model.patch,
+    )
+
+
+def _cut_to_window(
+    model: DownscalingModel, window: tuple[int, int], grid: Grid, tiles: Tiles
+) -> TileGrid:
+    cut = TileGrid.of_window(
+        *grid.shape,
+        window,
+        model.halo_cells,
+        periodic=grid.periodic,
+        margin_cells=model.reach_cells,
+    )
+    if isinstance(tiles, tuple) and tiles != (cut.rows, cut.columns):
+        raise ValueError(
+            f"Wanted {cut.rows} x {cut.columns} tiles, since the model knows windows of "
+            f"{window[0]} x {window[1]} cells alone, got {tiles[0]} x {tiles[1]}. Leave the tiles "
+            "out."
+        )
+    return cut

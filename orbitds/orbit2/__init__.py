@@ -1,0 +1,1 @@
+"""Published ORBIT-2 checkpoints become checkpoints of orbitds."""
