@@ -8,6 +8,7 @@ product and a plain copy reach on the same machine, whichever is longer.
 
 import argparse
 import contextlib
+import gc
 import itertools
 import json
 import platform
@@ -247,12 +248,22 @@ def measure(case: Case, device: torch.device, rate: dict[str, float], *, compile
 def memory(device: torch.device) -> list[dict]:
     """Return the peak memory of a step for more and more variables."""
     rows = []
-    for variables in (23, 50, 100, 200):
+    for variables in (23, 200):
         step = Step(Case("memory", "reslim_9m_h128", GLOBE, 4), device, variables)
-        step()
-        peak = peak_gib(step, device)
-        rows.append({"variables": variables, "gib": peak, "inputs_gib": step.input_bytes / GIB})
+        for _ in range(3):
+            step()
+        gc.collect()
+        row = {"variables": variables, "inputs_gib": step.input_bytes / GIB}
+        row["eager_gib"] = peak_gib(step, device)
+        step.compiled()()
+        row["compiled_gib"] = peak_gib(step, device)
+        rows.append(row)
         del step
+        torch.compiler.reset()
+    for kind in ("eager_gib", "compiled_gib"):
+        first = rows[0][kind] - rows[0]["inputs_gib"]
+        for row in rows:
+            row[f"{kind[:-4]}_growth"] = (row[kind] - row["inputs_gib"]) / first - 1
     return rows
 
 

@@ -134,22 +134,18 @@ def _morton(
 
     There are whole roots of cells: beyond the last row and column of patches, too.
     """
-    across, bits = _filled(columns, root), range(root.bit_length() - 1)
-    number = torch.arange(_filled(rows, root) * across, device=device)
-    # by bits, not by views of the range, which Inductor (2.11) would fold into an index that it
-    # cannot simplify
-    block, inner = number >> (2 * len(bits)), number & (root**2 - 1)
-    row, column = block // (across // root) * root, block % (across // root) * root
-    for bit in bits:
-        row = row | ((inner >> (2 * bit + 1)) & 1) << bit
-        column = column | ((inner >> (2 * bit)) & 1) << bit
-    cell = row * across + column
-    row, column = number // across, number % across
-    position = ((row >> len(bits)) * (across // root) + (column >> len(bits))) << (2 * len(bits))
-    for bit in bits:
-        position = (
-            position | ((row >> bit) & 1) << (2 * bit + 1) | ((column >> bit) & 1) << (2 * bit)
-        )
+    down, across = _filled(rows, root) // root, _filled(columns, root) // root
+    levels = root.bit_length() - 1
+    # row by row: root row, bits of the row; root column, bits of the column, each from high to low
+    bits = [axis for bit in range(1, levels + 1) for axis in (bit, levels + 1 + bit)]
+    order = [0, levels + 1, *bits]
+    edges = [down, *[2] * levels, across, *[2] * levels]
+    # a sum in place of a range: torch.compile then has numbers, where it would fold the views of a
+    # range into an index that Inductor (2.11) fails to simplify
+    number = torch.ones(down * across * root**2, dtype=torch.long, device=device).cumsum(0) - 1
+    cell = number.view(edges).permute(order).flatten()
+    back = sorted(range(len(order)), key=order.__getitem__)
+    position = number.view([edges[axis] for axis in order]).permute(back).flatten()
     return cell, position
 
 
