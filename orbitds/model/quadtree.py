@@ -97,7 +97,7 @@ def build_quadtree(
     # a range has torch.compile work the sizes out for each grid, which it would leave symbolic
     batch, (rows, columns) = len(counts), (len(range(size)) for size in counts.shape[1:])
     root = root_size(rows, columns, ratio, density)
-    cell, position = _morton(rows, columns, root, counts.device)
+    cell, position = _morton(counts, rows, columns, root)
     source, inside = _sources(cell, rows, columns, root, periodic=periodic)
     counts = (counts.flatten(1)[:, source] * inside).long()  # B cells, in Morton order
     splits = _split_count(rows, columns, ratio, density)
@@ -127,9 +127,10 @@ def build_quadtree(
     )
 
 
-def _morton(
-    rows: int, columns: int, root: int, device: torch.device
-) -> tuple[Int[Tensor, " C"], Int[Tensor, " C"]]:
+# An operator of its own, which torch.compile leaves alone: Inductor (2.11) would fold these views of
+# a range into an index that it then fails to simplify.
+@torch.library.custom_op("orbitds::morton", mutates_args=())
+def _morton(counts: Tensor, rows: int, columns: int, root: int) -> tuple[Tensor, Tensor]:
     """Return the cells in Morton order, numbered row by row, and each cell's place in that order.
 
     There are whole roots of cells: beyond the last row and column of patches, too.
@@ -140,13 +141,17 @@ def _morton(
     bits = [axis for bit in range(1, levels + 1) for axis in (bit, levels + 1 + bit)]
     order = [0, levels + 1, *bits]
     edges = [down, *[2] * levels, across, *[2] * levels]
-    # a sum in place of a range: torch.compile then has numbers, where it would fold the views of a
-    # range into an index that Inductor (2.11) fails to simplify
-    number = torch.ones(down * across * root**2, dtype=torch.long, device=device).cumsum(0) - 1
-    cell = number.view(edges).permute(order).flatten()
+    number = torch.arange(down * across * root**2, device=counts.device)
+    cell = number.view(edges).permute(order).reshape(-1)
     back = sorted(range(len(order)), key=order.__getitem__)
-    position = number.view([edges[axis] for axis in order]).permute(back).flatten()
-    return cell, position
+    position = number.view([edges[axis] for axis in order]).permute(back).reshape(-1)
+    return cell.clone(), position.clone()  # an operator may not give one tensor twice
+
+
+@_morton.register_fake
+def _(counts: Tensor, rows: int, columns: int, root: int) -> tuple[Tensor, Tensor]:
+    cells = _filled(rows, root) * _filled(columns, root)
+    return counts.new_empty(cells, dtype=torch.long), counts.new_empty(cells, dtype=torch.long)
 
 
 def _sources(
