@@ -127,8 +127,8 @@ def build_quadtree(
     )
 
 
-# An operator of its own, which torch.compile leaves alone: Inductor (2.11) would fold these views of
-# a range into an index that it then fails to simplify.
+# An operator of its own, which torch.compile leaves alone: Inductor (2.11) would fold these views
+# of a range into an index that it then fails to simplify.
 @torch.library.custom_op("orbitds::morton", mutates_args=())
 def _morton(counts: Tensor, rows: int, columns: int, root: int) -> tuple[Tensor, Tensor]:
     """Return the cells in Morton order, numbered row by row, and each cell's place in that order.
