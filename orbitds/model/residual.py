@@ -102,14 +102,18 @@ class Base(nn.Module):
 
 
 class Correction(nn.Module):
-    """Convolutions on the fine grid that see the base, the trunk's share and the fine statics.
+    """Convolutions that see the base, the trunk's share and the fine statics.
 
-    The last convolution starts at zero, so that an untrained model equals its base.
+    They work on the coarse grid, with the fine cells of a coarse one as channels: nothing of the
+    fine fields is lost, and kernels are wide enough for the tensor cores of a GPU. On the fine grid
+    the same took three times as long (8 to 16 channels, H100). The last convolution starts at
+    zero, so that an untrained model equals its base.
     """
 
-    def __init__(self, channels: int, outputs: int, *, width: int, depth: int) -> None:
+    def __init__(self, channels: int, outputs: int, *, factor: int, width: int, depth: int) -> None:
         super().__init__()
-        sizes = [channels, *[width] * depth, outputs]
+        self.factor = factor
+        sizes = [channels * factor**2, *[width] * depth, outputs * factor**2]
         self.layers = nn.ModuleList(
             nn.Conv2d(size, following, kernel_size=3)
             for size, following in itertools.pairwise(sizes)
@@ -122,8 +126,9 @@ class Correction(nn.Module):
         self, fields: Float[Tensor, "B C Hf Wf"], *, periodic: bool
     ) -> Float[Tensor, "B U Hf Wf"]:
         """Return what to add to the base."""
+        fields = nn.functional.pixel_unshuffle(fields, self.factor)
         fields = fields.contiguous(memory_format=torch.channels_last)
         *hidden, last = self.layers
         for layer in hidden:
             fields = nn.functional.gelu(layer(pad(fields, 1, periodic)))
-        return last(pad(fields, 1, periodic))
+        return nn.functional.pixel_shuffle(last(pad(fields, 1, periodic)), self.factor)

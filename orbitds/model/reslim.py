@@ -66,13 +66,15 @@ class Reslim(DownscalingModel[ModelConfig]):
         if config.correction_width:
             channels = (3 if self.base.is_delta else 2) * count + len(self.statics)
             depth = config.correction_depth
-            self.correct = Correction(channels, count, width=config.correction_width, depth=depth)
+            width = config.correction_width
+            self.correct = Correction(channels, count, factor=factor, width=width, depth=depth)
 
     @property
     def reach_cells(self) -> int:
         """Coarse cells around a cell that base and convolutions look at, the trunk aside."""
-        convolutions = self.config.correction_depth + 1 if self.config.correction_width else 1
-        return REACH_CELLS + math.ceil(convolutions / self.factor)
+        if self.config.correction_width:
+            return REACH_CELLS + self.config.correction_depth + 1
+        return REACH_CELLS + math.ceil(1 / self.factor)
 
     def predict(
         self,
