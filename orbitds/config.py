@@ -39,10 +39,10 @@ class ModelConfig(Frozen):
     """Hidden layers (Linear, GELU) of the decoder head."""
     base: Literal["bilinear", "bicubic", "delta"] = "bicubic"
     """What the residual path starts from: interpolation, or delta change on the climatology."""
-    correction_width: NonNegativeInt = 32
+    correction_width: NonNegativeInt = 64
     """Channels of the residual path's convolutions; 0 leaves the base uncorrected."""
     correction_depth: PositiveInt = 2
-    """Convolutions of the residual path on the fine grid."""
+    """Hidden layers of the residual path: convolutions over coarse cells and all their fine ones."""
     compression: float = Field(default=1.0, ge=1, le=64)
     """Tokens before over tokens after the quadtree: fine where the field has edges. 1 is off."""
     edge_density: float | None = Field(default=None, ge=0, lt=1)

@@ -209,8 +209,8 @@ def test_base_works_in_single_precision_at_least(given_dtype, dtype):
         assert (base.dtype, detail.dtype) == (dtype, dtype)
 
 
-def correction_of(channels=3, outputs=2, *, depth=2) -> Any:
-    correction = Correction(channels, outputs, width=4, depth=depth).double()
+def correction_of(channels=3, outputs=2, *, factor=3, depth=2) -> Any:
+    correction = Correction(channels, outputs, factor=factor, width=4, depth=depth).double()
     generator = torch.Generator().manual_seed(33)
     with torch.no_grad():
         for weight in correction.parameters():
@@ -219,18 +219,23 @@ def correction_of(channels=3, outputs=2, *, depth=2) -> Any:
 
 
 def test_correction_starts_at_zero():
-    fields = normal(B, 3, H, W)
-    correction = Correction(3, 2, width=4, depth=2).double()
-    assert torch.equal(correction(fields, periodic=False), torch.zeros(B, 2, H, W).double())
+    fields = normal(B, 3, 3 * H, 3 * W)
+    correction = Correction(3, 2, factor=3, width=4, depth=2).double()
+    zero = torch.zeros(B, 2, 3 * H, 3 * W).double()
+    assert torch.equal(correction(fields, periodic=False), zero)
     assert correction_of()(fields, periodic=False).abs().min() > 0
 
 
 @pytest.mark.parametrize("periodic", [False, True])
-@pytest.mark.parametrize("depth", [1, 2])
-def test_correction_equals_the_explicit_sums(depth, periodic):
-    correction, fields = correction_of(depth=depth), normal(B, 3, H, W)
-    got = correction(fields, periodic=periodic)
-    assert got.shape == (B, 2, H, W)
+@pytest.mark.parametrize(("depth", "factor"), [(1, 3), (2, 2), (1, 1)])
+def test_correction_equals_the_explicit_sums(depth, factor, periodic):
+    correction = correction_of(depth=depth, factor=factor)
+    fine = normal(B, 3, factor * H, factor * W)
+    got = correction(fine, periodic=periodic)
+    assert got.shape == (B, 2, factor * H, factor * W)
+    # the fine cells of a coarse one are its channels, row by row
+    places = [(i, j) for i in range(factor) for j in range(factor)]
+    fields = torch.stack([fine[..., i::factor, j::factor] for i, j in places], dim=2).flatten(1, 2)
     for place, layer in enumerate(correction.layers):
         if place:
             fields = fields * (1 + torch.erf(fields / 2**0.5)) / 2
@@ -243,17 +248,20 @@ def test_correction_equals_the_explicit_sums(depth, periodic):
                 moved = fields[:, :, rows][..., columns]
                 total += torch.einsum("uc,bcij->buij", layer.weight[..., di + 1, dj + 1], moved)
         fields = total
-    close(got, fields)
+    for output in range(2):
+        for number, (i, j) in enumerate(places):
+            expected = fields[:, output * factor**2 + number]
+            close(got[:, output, i::factor, j::factor], expected)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_correction_reaches_one_cell_per_convolution(depth):
-    correction, fields = correction_of(depth=depth), normal(B, 3, 11, 13)
+    correction, fields = correction_of(depth=depth, factor=2), normal(B, 3, 22, 26)
     other = fields.clone()
-    other[1, 2, 5, 6] += 1
+    other[1, 2, 11, 12] += 1  # in the coarse cell (5, 6)
     change = correction(other, periodic=False) - correction(fields, periodic=False)
-    expected = torch.zeros(11, 13, dtype=torch.bool)
+    expected = torch.zeros(22, 26, dtype=torch.bool)
     reach = depth + 1
-    expected[5 - reach : 6 + reach, 6 - reach : 7 + reach] = True
+    expected[2 * (5 - reach) : 2 * (6 + reach), 2 * (6 - reach) : 2 * (7 + reach)] = True
     assert torch.equal((change[1] != 0).any(dim=0), expected)
     assert not change[0].any()
