@@ -36,6 +36,8 @@ OUTPUTS = ("total_precipitation_24hr", "2m_temperature_min", "2m_temperature_max
 STATICS = ("orography", "land_sea_mask")
 FACTOR = 4
 GIB = 2**30
+# Kernels of a row that are written down.
+TOP = 40
 
 
 class Case(NamedTuple):
@@ -239,6 +241,7 @@ def measure(case: Case, device: torch.device, rate: dict[str, float], *, compile
         if device.type == "cuda" and not heavy:
             row["graph_ms"] = median_ms(captured(step))
             row["ms"] = min(row["compiled_ms"], row["graph_ms"])
+            row["kernels"] = kernels(step)[:TOP]
     samples = case.samples or case.batch
     row["ms_per_sample"] = row["ms"] / samples
     row["parameters"] = sum(p.numel() for p in step.model.parameters())
@@ -284,9 +287,8 @@ def quadtree(device: torch.device, step_ms: float | None) -> dict:
     return row
 
 
-def kernels(case: Case, device: torch.device, top: int = 45) -> list[tuple[str, float, int]]:
-    """Return the device kernels of a compiled step by their time in ms, longest first."""
-    step = Step(case, device).compiled()
+def kernels(step: Step) -> list[tuple[str, float, int]]:
+    """Return the device kernels of a step with their time in ms and number, longest first."""
     for _ in range(3):
         step()
     activity = torch.profiler.ProfilerActivity
@@ -295,7 +297,7 @@ def kernels(case: Case, device: torch.device, top: int = 45) -> list[tuple[str, 
         torch.cuda.synchronize()
     events = [e for e in profile.key_averages() if e.device_type == torch.autograd.DeviceType.CUDA]
     rows = [(e.key, e.self_device_time_total / 1e3, e.count) for e in events]
-    return sorted(rows, key=lambda row: -row[1])[:top]
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def attention(device: torch.device) -> list[dict]:
@@ -305,7 +307,7 @@ def attention(device: torch.device) -> list[dict]:
     for backend in ("auto", "cudnn", "flash", "efficient", "math"):
         with prefer(backend):
             torch.compiler.reset()
-            names = [name for name, _, _ in kernels(case, device, top=1000)]
+            names = [name for name, _, _ in kernels(Step(case, device).compiled())]
         told = [n for n in names if any(w in n.lower() for w in ("sdpa", "flash", "fmha", "attn"))]
         rows.append({"backend": backend, "kernels": sorted(told)})
     torch.compiler.reset()
@@ -331,7 +333,6 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="peak memory over variables")
     parser.add_argument("--quadtree", action="store_true", help="cost of edge map and tree")
     parser.add_argument("--attention", action="store_true", help="kernels that really ran")
-    parser.add_argument("--kernels", type=int, help="profile a row: kernels by time")
     parser.add_argument("--backend", default="auto", help="attention backend")
     parser.add_argument("--output", type=Path, help="write everything as JSON")
     options = parser.parse_args()
@@ -350,7 +351,8 @@ def main() -> None:
         for case in chosen:
             with contextlib.suppress(torch.cuda.OutOfMemoryError):
                 results["rows"].append(measure(case, device, rate, compile_=not options.no_compile))
-                print(results["rows"][-1], flush=True)
+                show(results["rows"][-1:])
+            _write(results, options.output)
             torch.compiler.reset()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -360,9 +362,7 @@ def main() -> None:
         results["quadtree"] = quadtree(device, next(iter(results["rows"]), {}).get("ms"))
     if options.attention:
         results["attention"] = attention(device)
-    if options.kernels is not None:
-        results["kernels"] = kernels(CASES[options.kernels], device)
-    for name in ("memory", "quadtree", "attention", "kernels"):
+    for name in ("memory", "quadtree", "attention"):
         if name in results:
             print(
                 name,
@@ -370,8 +370,12 @@ def main() -> None:
                 sep="\n",
             )
     show(results["rows"])
-    if options.output:
-        options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    _write(results, options.output)
+
+
+def _write(results: dict, output: Path | None) -> None:
+    if output:
+        output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class ModelConfig(Frozen):
     correction_width: NonNegativeInt = 64
     """Channels of the residual path's convolutions; 0 leaves the base uncorrected."""
     correction_depth: PositiveInt = 2
-    """Hidden layers of the residual path: convolutions over coarse cells and all their fine ones."""
+    """Hidden layers of the residual path: convolutions over coarse cells, fine ones as channels."""
     compression: float = Field(default=1.0, ge=1, le=64)
     """Tokens before over tokens after the quadtree: fine where the field has edges. 1 is off."""
     edge_density: float | None = Field(default=None, ge=0, lt=1)
