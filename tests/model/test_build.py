@@ -1,10 +1,85 @@
 """Every architecture is built by its name, under one interface."""
 
 import pytest
+import torch
 
-from orbitds.config import ModelConfig
+from orbitds.config import ModelConfig, model_preset
+from orbitds.model import orbit2
 from orbitds.model.build import ARCHITECTURES, build
-from orbitds.model.orbit2 import STATICS, Orbit2, Orbit2Config
+from orbitds.model.orbit2 import Orbit2, Orbit2Config
+
+# Of ORBIT-2: parameters at 180 x 360 with patches of 2, 23 variables in and 3 out.
+PUBLISHED = {
+    "reslim_9m": (256, 9_501_571),
+    "reslim_126m": (1024, 126_099_843),
+    "reslim_1b": (3072, 1_032_601_987),
+    "reslim_10b": (8192, 9_531_912_579),
+}
+SAME_SIZE = {f"{name}_h128": name for name in ("reslim_9m", "reslim_126m", "reslim_10b")}
+INPUTS = (
+    "2m_temperature",
+    "2m_temperature_max",
+    "2m_temperature_min",
+    "total_precipitation_24hr",
+    "volumetric_soil_water_layer_1",
+    *(f"{name}_wind" for name in ("eastward", "northward")),
+    *(
+        f"{name}_{level}"
+        for name in ("temperature", "eastward_wind", "northward_wind", "specific_humidity")
+        for level in (200, 500, 850)
+    ),
+)
+OUTPUTS = ("total_precipitation_24hr", "2m_temperature_min", "2m_temperature_max")
+STATICS = ("land_sea_mask", "orography", "lattitude", "landcover")
+
+
+def on_meta(name, **settings):
+    """A preset of the size of a task of ORBIT-2, without its weights."""
+    config = model_preset(name).model_copy(update=settings)
+    with torch.device("meta"):
+        return build(config, inputs=INPUTS, outputs=OUTPUTS, statics=STATICS, factor=4)
+
+
+def size_of(model):
+    return sum(weight.numel() for weight in model.parameters())
+
+
+# --- sizes ---
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_preset_has_the_published_size(name):
+    width, published = PUBLISHED[name]
+    assert len(INPUTS) + len(STATICS) == 23
+    model = on_meta(name)
+    assert all(weight.is_meta for weight in model.parameters())
+    # the published count holds a table of positions, which we do without
+    table = 90 * 180 * width
+    assert size_of(model) == pytest.approx(published - table, rel=0.02)
+
+
+@pytest.mark.parametrize(("name", "published"), SAME_SIZE.items())
+def test_other_heads_leave_the_size(name, published):
+    assert size_of(on_meta(name)) == size_of(on_meta(published))
+
+
+@pytest.mark.parametrize("settings", [{}, {"compression": 4.0}])
+@pytest.mark.parametrize("name", ["reslim_9m", "reslim_10b"])
+def test_shapes_need_no_values(name, settings):
+    model = on_meta(name, **settings)
+    with torch.device("meta"):
+        fine = model(
+            torch.empty(1, len(INPUTS), 180, 360),
+            latitude_deg=torch.empty(1, 180),
+            longitude_deg=torch.empty(1, 360),
+            spacing_km=torch.empty(1, 2),
+            statics=torch.empty(1, len(STATICS), 720, 1440),
+            periodic=True,
+        )
+    assert fine.shape == (1, len(OUTPUTS), 720, 1440)
+
+
+# --- by name ---
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
@@ -20,7 +95,7 @@ def test_an_architecture_is_built_by_its_name(kind):
 def test_a_published_architecture_is_built_by_its_config():
     config = Orbit2Config(
         kind="orbit2",
-        variables=("a", *STATICS),
+        variables=("a", *orbit2.STATICS),
         window=(4, 8),
         patch=2,
         width=8,

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 
 from orbitds.config import ModelConfig
 from orbitds.interpolate import interpolate
+from orbitds.model.embed import NOISE
+from orbitds.model.interface import LOG_VARIANCE
 from orbitds.model.reslim import Reslim
 
 B, H, W = 2, 5, 7
@@ -137,6 +139,21 @@ def test_an_untrained_model_is_its_base(base, statics, climatology, periodic):
         amount = amount * ratio.clamp(max=5)
     close(fine[:, 0], temperature)
     close(fine[:, 1], amount.clamp(min=0).log1p())
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 8, 10])
+@pytest.mark.parametrize("base", ["bilinear", "bicubic", "delta"])
+def test_an_untrained_model_of_any_factor_is_its_base(factor, base):
+    model = model_of(factor=factor, base=base)
+    sample = sample_of(factor=factor, periodic=True)
+    with torch.no_grad():
+        fine, start, _ = model.predict(**sample)
+        expected, _ = model.base(
+            sample["coarse"], INPUTS, sample["climatology"], periodic=sample["periodic"]
+        )
+    assert torch.equal(fine, start)
+    assert torch.equal(start, expected)
+    assert start.std() > 0.1
 
 
 def test_the_zero_ends_wake_up_in_the_first_step():
@@ -278,10 +295,11 @@ def test_the_date_line_is_no_border(patch):
     assert (run(model, moved) - here).std() > 0.01
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 8, 10])
 @pytest.mark.parametrize("patch", [1, 2])
 @pytest.mark.parametrize(("row", "column"), [(2, 3), (0, 0), (4, 6)])
-def test_without_attention_a_patch_reaches_its_own_block_alone(row, column, patch):
-    factor, periodic = 3, True
+def test_without_attention_a_patch_reaches_its_own_block_alone(row, column, patch, factor):
+    periodic = True
     model = randomised(model_of(factor=factor, patch=patch, correction_width=0))
     height, width, edge = H * patch, W * patch, factor * patch
     sample = sample_of(height, width, factor=factor, periodic=periodic)
@@ -440,6 +458,98 @@ def test_the_correction_sees_the_detail_of_the_climatology():
     assert (fine - without).std() > 0.01
 
 
+# Distributions
+
+
+def test_a_variance_is_painted_beside_the_mean():
+    """The fields are those of a model without a variance and the same weights otherwise."""
+    model, sample = randomised(model_of(predicts="gaussian")), sample_of()
+    with torch.no_grad():
+        fine, base, log_variance = model.predict(**sample)
+    assert log_variance.shape == fine.shape == base.shape
+    assert log_variance.dtype == torch.float32
+    assert (log_variance.std(dim=(0, 2, 3)) > 0.01).all()
+    plain, weights = model_of(), model.state_dict()
+    for name in ("trunk.decode.paint.weight", "trunk.decode.paint.bias"):
+        weights[name] = weights[name].unflatten(0, (2, -1))[0]
+    plain.load_state_dict(weights)
+    with torch.no_grad():
+        alone, _, none = plain.predict(**sample)
+    assert none is None
+    close(alone, fine)
+
+
+@pytest.mark.parametrize("settings", [{}, {"correction_width": 0}, {"compression": 4.0}])
+def test_a_variance_keeps_within_bounds(settings):
+    model, sample = randomised(model_of(predicts="gaussian", **settings)), sample_of()
+    with torch.no_grad():
+        model.trunk.decode.paint.weight *= 1e4
+        log_variance = model.predict(**sample).log_variance
+    assert (log_variance.min(), log_variance.max()) == LOG_VARIANCE
+
+
+def test_mean_and_variance_learn_by_weights_of_their_own():
+    model, sample = randomised(model_of(predicts="gaussian")), sample_of()
+    paint = model.trunk.decode.paint
+    for part, learns in (("fine", [True, False]), ("log_variance", [False, True])):
+        model.zero_grad()
+        getattr(model.predict(**sample), part).square().sum().backward()
+        for weight in (paint.weight, paint.bias):
+            mean, spread = (weight.grad.unflatten(0, (2, -1)) != 0).unbind()
+            assert [bool(mean.all()), bool(spread.all())] == learns
+            assert [bool(mean.any()), bool(spread.any())] == learns
+        assert (model.trunk.blocks[0].mlp[0].weight.grad != 0).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"compression": 4.0}, {"edge_density": 0.05}])
+def test_a_member_is_its_noise(settings):
+    model = randomised(model_of(predicts="members", **settings))
+    sample, noise = sample_of(12, 20), normal(B, NOISE, seed=42)
+    one = run(model, sample | {"noise": noise})
+    assert torch.equal(run(model, sample | {"noise": noise}), one)
+    # of the second sample alone
+    other = run(model, sample | {"noise": torch.stack([noise[0], noise[0]])})
+    close(other[0], one[0])
+    assert ((other - one)[1].std(dim=(1, 2)) > 0.01).all()
+    assert (one - run(model, sample | {"noise": noise.flip(0)})).std() > 0.01
+
+
+def test_a_member_without_noise_is_drawn_anew():
+    model, sample = randomised(model_of(predicts="members")), sample_of()
+    torch.manual_seed(43)
+    drawn = [run(model, sample) for _ in range(2)]
+    assert ((drawn[1] - drawn[0]).std(dim=(2, 3)) > 0.01).all()
+    torch.manual_seed(43)
+    assert torch.equal(run(model, sample), drawn[0])
+    torch.manual_seed(43)
+    assert torch.equal(run(model, sample | {"noise": torch.randn(B, NOISE)}), drawn[0])
+
+
+@pytest.mark.parametrize("predicts", ["field", "gaussian"])
+def test_noise_is_of_no_use_to_what_gives_no_members(predicts):
+    model, sample = randomised(model_of(predicts=predicts)), sample_of()
+    noise = normal(B, NOISE, seed=44)
+    assert torch.equal(run(model, sample | {"noise": noise}), run(model, sample))
+
+
+# Compression
+
+
+@pytest.mark.parametrize("settings", [{"compression": 4.0}, {"edge_density": 0.05}])
+def test_outputs_that_are_no_inputs_with_compression(settings):
+    model = model_of(inputs=(WIND,), outputs=(RAIN, TEMPERATURE), **settings)
+    sample = sample_of(12, 20, climatology=False)
+    sample["coarse"] = sample["coarse"][:, :1]
+    zero = torch.zeros(B, 2, 36, 60).double()
+    assert torch.equal(run(model, sample), zero)
+    with torch.no_grad():
+        fine, base, _ = randomised(model).predict(**sample)
+    assert torch.equal(base, zero)
+    assert (fine.std(dim=(2, 3)) > 0.01).all()
+    other = sample | {"coarse": sample["coarse"].flip(-1)}
+    assert (run(model, other) - fine).std() > 0.01
+
+
 # Learning
 
 
@@ -504,38 +614,6 @@ def test_state_round_trip():
     other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(run(other, sample), run(model, sample))
     assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
-
-
-# Sizes
-
-
-@pytest.mark.parametrize(
-    ("width", "depth", "heads", "published"),
-    [
-        (256, 6, 4, 9_501_571),
-        (1024, 8, 16, 126_099_843),
-        (3072, 8, 24, 1_032_601_987),
-        (8192, 11, 32, 9_531_912_579),
-    ],
-)
-def test_published_sizes(width, depth, heads, published):
-    config = ModelConfig(width=width, depth=depth, heads=heads)
-    inputs = (WIND, "northward_wind", *OUTPUTS)
-    with torch.device("meta"):
-        model = Reslim(config, inputs=inputs, outputs=OUTPUTS, statics=STATICS, factor=4)
-        fine = model(
-            torch.empty(1, len(inputs), 180, 360),
-            latitude_deg=torch.empty(1, 180),
-            longitude_deg=torch.empty(1, 360),
-            spacing_km=torch.empty(1, 2),
-            statics=torch.empty(1, len(STATICS), 720, 1440),
-            periodic=True,
-        )
-    assert fine.shape == (1, len(OUTPUTS), 720, 1440)
-    # the published count holds a table of positions, which we do without
-    table = 90 * 180 * width
-    count = sum(weight.numel() for weight in model.parameters())
-    assert count == pytest.approx(published - table, rel=0.03)
 
 
 # Errors
