@@ -528,8 +528,6 @@ def test_extreme_variances_of_a_model_stay_finite(extreme):
     (gradient,) = torch.autograd.grad(value, painted)
     assert value.isfinite()
     assert gradient.isfinite().all()
-    # what is held at the border is not pushed on
-    assert (gradient[:, 2:] == 0).all()
     assert (gradient[:, :2] != 0).all()
 
 

@@ -299,9 +299,7 @@ def test_the_choice_on_each_machine(machine, here, fits, wanted):
         (torch.float16, 256, "cudnn"),
         (torch.bfloat16, 8, "cudnn"),
         (torch.bfloat16, 264, "efficient"),
-        (torch.bfloat16, 60, "efficient"),
         (torch.float32, 64, "efficient"),
-        (torch.float64, 64, "efficient"),
     ],
 )
 def test_the_choice_for_each_head(machine, dtype, head, wanted):
