@@ -1,6 +1,7 @@
 """Settings: every shipped file is whole, wrong ones are told, presets come by name or by path."""
 
 import re
+import typing
 
 import pytest
 import yaml
@@ -145,6 +146,54 @@ def test_numbers_may_be_written_as_people_do(tmp_path):
     assert (setting.optim.lr, setting.optim.clip, setting.steps) == (0.001, 2.0, 1000)
 
 
+# --- the head that the loss needs ---
+
+HEADS = [
+    ("bayesian", "field"),
+    ("mse", "field"),
+    ("l1", "field"),
+    ("gaussian", "gaussian"),
+    ("crps", "members"),
+]
+
+
+@pytest.mark.parametrize(("kind", "predicts"), HEADS)
+def test_the_loss_decides_what_the_model_predicts(kind, predicts):
+    model = ModelConfig(width=12, heads=3)
+    setting = TrainConfig(pair="p", model=model, loss=LossConfig(kind=kind))
+    assert setting.architecture == ModelConfig(width=12, heads=3, predicts=predicts)
+    assert setting.model == model, "what was asked for is written down as it was"
+    # saying so is allowed
+    said = ModelConfig(width=12, heads=3, predicts=predicts)
+    again = TrainConfig(pair="p", model=said, loss=LossConfig(kind=kind))
+    assert again.architecture == setting.architecture
+    assert TrainConfig.model_validate_json(again.model_dump_json()) == again
+
+
+def test_every_loss_has_a_head():
+    assert {kind for kind, _ in HEADS} == set(
+        typing.get_args(LossConfig.model_fields["kind"].annotation)
+    )
+    assert {predicts for _, predicts in HEADS} == set(
+        typing.get_args(ModelConfig.model_fields["predicts"].annotation)
+    )
+
+
+@pytest.mark.parametrize(("kind", "predicts"), HEADS)
+@pytest.mark.parametrize("said", ["gaussian", "members"])
+def test_another_head_than_the_loss_needs_is_refused(kind, predicts, said):
+    settings = {"pair": "p", "model": {"predicts": said}, "loss": {"kind": kind}}
+    if said == predicts:
+        assert parse(TrainConfig, settings, source="here").architecture.predicts == said
+        return
+    with pytest.raises(
+        ValueError,
+        match=rf"^here: .*Wanted model.predicts '{predicts}' for the loss '{kind}', got '{said}'.*"
+        "loss.kind decides",
+    ):
+        parse(TrainConfig, settings, source="here")
+
+
 # --- errors ---
 
 
@@ -191,6 +240,9 @@ def test_mistake_in_a_preset_names_its_file(written):
         (ModelConfig, {"dropout": 1.0}, r"dropout: .*less than 1 .got 1\.0"),
         (ModelConfig, {"base": "cubic"}, "base: .*'bilinear', 'bicubic' or 'delta'.*got 'cubic'"),
         (LossConfig, {"tv_weight": -0.1}, r"tv_weight: .*greater than or equal to 0 .got -0\.1"),
+        (LossConfig, {"members": 1}, r"members: .*greater than or equal to 2 .got 1"),
+        (LossConfig, {"tv_weights": {"a": -1}}, r"tv_weights.a: .*greater than or equal to 0"),
+        (LossConfig, {"kind": "cprs"}, "kind: .*'gaussian' or 'crps'.*got 'cprs'"),
         (TilesConfig, {"rows": 0}, "rows: .*greater than 0"),
         (OptimConfig, {"beta2": 1}, "beta2: .*less than 1"),
         (InferConfig, {"checkpoint": "c", "output": "o"}, "input: Field required"),

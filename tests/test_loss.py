@@ -1,5 +1,6 @@
-"""The Bayesian loss against the public code's values, loops in numpy, and sums over tiles."""
+"""The losses against the public code's values, loops in numpy, and sums over tiles."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from orbitds.loss import bayesian_tv, total_variation
+from orbitds.loss import (
+    absolute_error,
+    bayesian_tv,
+    fair_crps,
+    gaussian,
+    square_error,
+    total_variation,
+)
+from orbitds.model.interface import LOG_VARIANCE, spread_of
 from orbitds.tiles import TileGrid
 from orbitds.variables import variable
 
@@ -295,3 +304,294 @@ def test_gradient_of_flat_fields_is_that_of_the_likelihood():
     weight = weights(1, 1, 4, 5)
     bayesian_tv(prediction, target, weight=weight, tv_weight=0.5)[0].backward()
     assert_close(prediction.grad, -2 * weight * target)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_prior_for_each_variable_is_the_sum_of_single_variables(periodic):
+    prediction, target, base = fields(2, 3, 5, 7, count=3)
+    weight, priors = weights(2, 3, 5, 7), [0.3, 0.0, 1.7]
+    settings_ = {"tv_diagonal": 0.6, "periodic": periodic}
+    together = bayesian_tv(
+        prediction,
+        target,
+        weight=weight,
+        tv_weight=torch.tensor(priors, dtype=torch.float64),
+        base=base,
+        **settings_,
+    )
+    alone = [
+        bayesian_tv(
+            prediction[:, u : u + 1],
+            target[:, u : u + 1],
+            weight=weight[:, u : u + 1],
+            tv_weight=prior,
+            base=base[:, u : u + 1],
+            **settings_,
+        )
+        for u, prior in enumerate(priors)
+    ]
+    for got, parts in zip(together, zip(*alone, strict=True), strict=True):
+        assert_close(got, sum(parts), rtol=1e-13, atol=0)
+
+
+def test_a_zero_switches_the_prior_off_for_one_variable():
+    prediction, target = fields(2, 3, 5, 7)
+    prediction.requires_grad_()
+    weight = weights(2, 3, 5, 7)
+    priors = torch.tensor([0.4, 0.0, 0.4], dtype=torch.float64)
+
+    def gradient(tv_weight):
+        value, _ = bayesian_tv(prediction, target, weight=weight, tv_weight=tv_weight)
+        return torch.autograd.grad(value, prediction)[0]
+
+    got, plain, smoothed = gradient(priors), gradient(0.0), gradient(0.4)
+    assert_close(got[:, 1], plain[:, 1], rtol=0, atol=0)
+    assert_close(got[:, ::2], smoothed[:, ::2], rtol=1e-13, atol=1e-15)
+    assert (plain[:, 1] - smoothed[:, 1]).abs().max() > 0.1
+
+
+# --- plain errors ---
+
+
+def density_by_loops(kind, prediction, target, spread):
+    """The loss of each cell, cell by cell; of all members for the CRPS."""
+    found = np.full(target.shape, np.nan)
+    for place in np.ndindex(*target.shape):
+        truth = target[place]
+        if kind == "crps":
+            x = [member[place] for member in prediction]
+            pairs = sum(abs(one - other) for one in x for other in x)
+            count = len(x)
+            error = sum(abs(one - truth) for one in x) / count
+            found[place] = error - pairs / (2 * count * (count - 1))
+            continue
+        error = prediction[place] - truth
+        if kind == "square":
+            found[place] = error**2
+        elif kind == "absolute":
+            found[place] = abs(error)
+        else:
+            variance = math.exp(spread[place])
+            found[place] = 0.5 * math.log(2 * math.pi * variance) + error**2 / (2 * variance)
+    return found
+
+
+def loss_of(kind, prediction, target, spread, *, weight):
+    if kind == "square":
+        return square_error(prediction, target, weight=weight)
+    if kind == "absolute":
+        return absolute_error(prediction, target, weight=weight)
+    if kind == "gaussian":
+        return gaussian(prediction, spread, target, weight=weight)
+    return fair_crps(prediction, target, weight=weight)
+
+
+KINDS = ("square", "absolute", "gaussian", "crps")
+
+
+def drawn(kind, *shape, members=3):
+    """A prediction of a kind, a target and logarithms of variances."""
+    prediction, target, spread = fields(*shape, count=3, seed=2)
+    if kind == "crps":
+        (prediction,) = fields(members, *shape, count=1, seed=3)
+    return prediction, target, spread
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shared", [(2, 3), (1, 1), (1, 3), (2, 1)])
+def test_each_loss_against_loops(kind, shared):
+    prediction, target, spread = drawn(kind, 2, 3, 5, 7)
+    weight = weights(*shared, 5, 7)
+    whole = weight.expand(2, 3, 5, 7)
+    assert (whole == 0).any()
+    target[whole == 0] = torch.nan
+    value, total = loss_of(kind, prediction, target, spread, weight=weight)
+    density = density_by_loops(kind, prediction.numpy(), target.numpy(), spread.numpy())
+    counts = whole.numpy() > 0
+    assert float(value) == pytest.approx((whole.numpy() * density)[counts].sum(), rel=1e-13)
+    assert float(total) == pytest.approx(whole.numpy().sum(), rel=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_missing_leaves_no_trace_in_any_loss(kind):
+    prediction, target, spread = drawn(kind, 2, 2, 5, 7)
+    weight = weights(2, 1, 5, 7, missing=0.4)
+    results = []
+    for filler in (torch.nan, torch.inf, -1e30, 0.0):
+        leaves = [leaf.clone().requires_grad_() for leaf in (prediction, spread)]
+        filled = torch.where(weight > 0, target, filler)
+        value, total = loss_of(kind, leaves[0], filled, leaves[1], weight=weight)
+        gradients = torch.autograd.grad(value, leaves, allow_unused=True)
+        results.append((value.detach(), total, *(g for g in gradients if g is not None)))
+        for gradient in results[-1][2:]:
+            assert gradient.isfinite().all()
+            missing = (weight == 0).expand_as(gradient)
+            assert (gradient[missing] == 0).all()
+            assert (gradient[~missing] != 0).any()
+    assert len(results[0]) == (4 if kind == "gaussian" else 3)
+    for result in results[1:]:
+        assert_close(result, results[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_each_loss_against_differences(kind):
+    # distinct values, further apart than the step: nothing is at the kink of |x|
+    order = torch.randperm(160, generator=torch.Generator().manual_seed(1)).double()
+    values = (0.02 * order).reshape(4, 1, 2, 4, 5)
+    target, spread, weight = values[0] + 0.01, values[3] - 1, weights(1, 2, 4, 5)
+    prediction = values[1:].clone() if kind == "crps" else values[1].clone()
+    prediction.requires_grad_()
+    spread.requires_grad_(kind == "gaussian")
+
+    def value(prediction, spread):
+        return loss_of(kind, prediction, target, spread, weight=weight)[0]
+
+    assert torch.autograd.gradcheck(value, (prediction, spread), eps=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_of_a_batch_add_up_in_each_loss(kind):
+    prediction, target, spread = drawn(kind, 5, 2, 4, 6)
+    weight = weights(5, 2, 4, 6)
+    whole = loss_of(kind, prediction, target, spread, weight=weight)
+    parts = []
+    for part in (slice(0, 1), slice(1, 3), slice(3, 5)):
+        one = prediction[:, part] if kind == "crps" else prediction[part]
+        parts.append(loss_of(kind, one, target[part], spread[part], weight=weight[part]))
+    for got, wanted in zip(map(sum, zip(*parts, strict=True)), whole, strict=True):
+        assert_close(got, wanted, rtol=1e-13, atol=0)
+
+
+def test_squared_error_is_the_bayesian_loss_without_a_prior():
+    prediction, target = fields(2, 3, 5, 7)
+    weight = weights(2, 1, 5, 7)
+    assert_close(
+        square_error(prediction, target, weight=weight),
+        bayesian_tv(prediction, target, weight=weight, tv_weight=0.0),
+        rtol=0,
+        atol=0,
+    )
+
+
+# --- predicted distributions ---
+
+
+def test_gaussian_is_the_likelihood_of_torch_distributions():
+    mean, target, spread = fields(2, 3, 5, 7, count=3)
+    spread, weight = 3 * spread, weights(2, 1, 5, 7)
+    normal = torch.distributions.Normal(mean, (spread / 2).exp())
+    expected = -(weight * normal.log_prob(target)).sum()
+    value, total = gaussian(mean, spread, target, weight=weight)
+    assert_close(value, expected, rtol=1e-13, atol=0)
+    assert_close(total, weight.expand_as(mean).sum())
+
+
+def test_a_standard_normal_target_costs_its_entropy():
+    (target,) = fields(1, 1, 500, 400, count=1)
+    zero = torch.zeros_like(target)
+    value, total = gaussian(zero, zero, target, weight=torch.ones_like(target))
+    # three standard errors: the variance of half a chi square is a half
+    assert float(value / total) == pytest.approx(1.4189, abs=3 * math.sqrt(0.5 / 200000))
+    value, total = gaussian(zero, zero, zero, weight=torch.ones_like(target))
+    assert float(value / total) == pytest.approx(math.log(2 * math.pi) / 2, rel=1e-14)
+
+
+def test_gaussian_is_least_at_the_mean_and_variance_of_the_sample():
+    (target,) = fields(2, 1, 5, 7, count=1)
+    target, weight = 3 * target + 1.5, weights(2, 1, 5, 7)
+    total = weight.sum()
+    mean = (weight * target).sum() / total
+    variance = (weight * (target - mean) ** 2).sum() / total
+    best = torch.stack([mean, variance.log()]).requires_grad_()
+
+    def value(place):
+        filled = (part.expand_as(target) for part in place)
+        return gaussian(*filled, target, weight=weight)[0]
+
+    least = value(best)
+    (gradient,) = torch.autograd.grad(least, best)
+    assert gradient.abs().max() < 1e-12 * float(total)
+    for step in ((0.1, 0.0), (-0.1, 0.0), (0.0, 0.1), (0.0, -0.1), (0.2, 0.2)):
+        moved = value(best.detach() + torch.tensor(step, dtype=torch.float64))
+        assert moved > least + 1e-3
+
+
+@pytest.mark.parametrize("extreme", [-1e4, -20.0, 20.0, 1e4])
+def test_extreme_variances_of_a_model_stay_finite(extreme):
+    prediction, target = (field.float() for field in fields(1, 2, 4, 6))
+    painted = torch.cat([prediction, torch.full_like(prediction, extreme)], dim=1).requires_grad_()
+    mean, spread = spread_of(painted, 2)
+    low, high = LOG_VARIANCE
+    assert_close(spread, torch.full_like(spread, min(max(extreme, low), high)))
+    far = target + 100 * (torch.arange(6) > 2)  # a hundred deviations off
+    value, _ = gaussian(mean, spread, far, weight=torch.ones_like(target))
+    (gradient,) = torch.autograd.grad(value, painted)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+    assert (gradient[:, :2] != 0).all()
+
+
+def crps_of_normal(truth, deviation):
+    """The score of an endless ensemble from a normal distribution around zero."""
+    z = truth / deviation
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    below = 0.5 * (1 + math.erf(z / math.sqrt(2)))
+    return deviation * (z * (2 * below - 1) + 2 * density - 1 / math.sqrt(math.pi))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("truth", [0.0, 1.4])
+def test_the_score_of_few_members_is_that_of_an_endless_ensemble(count, truth):
+    draws, deviation = 200, 1.3
+    (members,) = fields(count, 1, 1, draws, draws, count=1, seed=40 + count)
+    members = deviation * members
+    target = torch.full((1, 1, draws, draws), truth, dtype=torch.float64)
+    value, total = fair_crps(members, target, weight=torch.ones_like(target))
+    cells = torch.stack(
+        [
+            fair_crps(
+                members[..., row, :][..., None, :],
+                target[..., row, :][..., None, :],
+                weight=torch.ones(1, 1, 1, draws, dtype=torch.float64),
+            )[0]
+            / draws
+            for row in range(draws)
+        ]
+    )
+    error = float(cells.std() / draws**0.5)
+    expected = crps_of_normal(truth, deviation)
+    assert error < 0.01 * deviation
+    assert abs(float(value / total) - expected) < 3 * error
+
+
+def test_two_members_pay_for_their_error_less_half_their_distance():
+    one, other, target = fields(2, 3, 5, 7, count=3)
+    weight = weights(2, 3, 5, 7)
+    value, _ = fair_crps(torch.stack([one, other]), target, weight=weight)
+    errors = ((one - target).abs() + (other - target).abs()) / 2
+    expected = (weight * (errors - (one - other).abs() / 2)).sum()
+    assert_close(value, expected, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_members_that_agree_pay_the_absolute_error_and_nothing_if_right(count):
+    prediction, target = fields(2, 3, 5, 7)
+    weight = weights(2, 1, 5, 7)
+    agreed = fair_crps(prediction.expand(count, -1, -1, -1, -1), target, weight=weight)
+    expected = absolute_error(prediction, target, weight=weight)
+    assert_close(agreed, expected, rtol=1e-13, atol=0)
+    value, _ = fair_crps(target.expand(count, -1, -1, -1, -1), target, weight=weight)
+    assert float(value) == 0
+
+
+def test_order_of_the_members_does_not_matter():
+    (members,), (target,) = fields(5, 2, 3, 4, 6, count=1), fields(2, 3, 4, 6, count=1, seed=1)
+    weight = weights(2, 3, 4, 6)
+    got = fair_crps(members[torch.tensor([3, 0, 4, 2, 1])], target, weight=weight)
+    assert_close(got, fair_crps(members, target, weight=weight), rtol=1e-13, atol=0)
+
+
+def test_one_member_is_refused():
+    members, target = fields(1, 2, 3, 4, 6, count=1)[0], fields(2, 3, 4, 6, count=1)[0]
+    with pytest.raises(ValueError, match=r"Wanted two or more members, got 1\. Draw more\."):
+        fair_crps(members, target, weight=torch.ones_like(target))

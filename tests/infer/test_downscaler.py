@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import replace
 
+import cftime
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from orbitds.data.door import enter
 from orbitds.grid import Grid, block_mean
 from orbitds.infer.downscaler import Downscaler, downscale
 from orbitds.infer.windows import run_windows
+from orbitds.model.embed import NOISE, member_noise
 from orbitds.model.reslim import Reslim
 from orbitds.normalize import Statistics
 
@@ -229,3 +231,177 @@ def test_a_chosen_extreme_is_ordered_by_the_mean_that_was_not_chosen(temperature
     one = downscale(coarse, folder, variables=[LOW], constraints=constraints)
     assert list(one.data_vars) == [LOW]
     xr.testing.assert_identical(one[LOW], whole[LOW])
+
+
+# --- members ---
+
+
+@pytest.fixture(scope="module")
+def members_folder(pair, statistics, tmp_path_factory):
+    """A checkpoint of members for the pair whose noise shows, with weights at random.
+
+    Its patches are single cells: so all windows have the patches of the field, also across 0/360.
+    """
+    folder = tmp_path_factory.mktemp("members") / "tiny"
+    config = ModelConfig(
+        width=16,
+        depth=1,
+        decoder_depth=1,
+        patch=1,
+        correction_width=4,
+        correction_depth=1,
+        position_octaves=4,
+        predicts="members",
+    )
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(7)
+        model = Reslim(
+            config,
+            inputs=pair.inputs,
+            outputs=pair.outputs,
+            statics=(),
+            factor=pair.factor,
+        )
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    save_checkpoint(
+        folder,
+        model,
+        statistics=statistics,
+        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        provenance={},
+        same_product=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def members(members_folder):
+    """The checkpoint of members in memory; yours to change."""
+    checkpoint = load_checkpoint(members_folder)
+    kept = {key: value.clone() for key, value in checkpoint.model.state_dict().items()}
+    yield checkpoint
+    checkpoint.model.load_state_dict(kept)
+
+
+def silence(*layers):
+    with torch.no_grad():
+        for layer in layers:
+            for weight in layer.parameters():
+                weight.zero_()
+
+
+WIND = "eastward_wind"
+
+
+def largest(one, other):
+    return float(np.abs(one[WIND] - other[WIND]).max())
+
+
+@pytest.mark.parametrize("tiles", [(2, 3), (1, 2), (7, 11)])
+def test_a_member_has_no_seams(coarse, members, tiles):
+    """Without attention each cell sees its surroundings and the noise alone."""
+    silence(members.model.trunk.blocks[0].project)
+    whole = downscale(coarse, members)
+    tiled = downscale(coarse, members, tiles=tiles)
+    for name in whole.data_vars:
+        np.testing.assert_allclose(tiled[name], whole[name], rtol=2e-4, atol=2e-4)
+    silence(members.model.trunk.resolution.stir)
+    assert largest(whole, downscale(coarse, members)) > 0.1, "the noise shows"
+
+
+def test_tiles_cost_a_member_no_more_than_a_field(coarse, members, monkeypatch):
+    whole, tiled = (downscale(coarse, members, tiles=tiles) for tiles in (None, (2, 3)))
+
+    def each_its_own(*args, noise, **told):
+        # what a member would look like if each window drew for itself
+        return run_windows(*args, noise=None, **told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orbitds.infer.downscaler.run_windows", each_its_own)
+        patchwork = downscale(coarse, members, tiles=(2, 3))
+    silence(members.model.trunk.resolution.stir)
+    plain, plain_tiled = (downscale(coarse, members, tiles=tiles) for tiles in (None, (2, 3)))
+    without = largest(plain_tiled, plain)
+    assert without > 0
+    assert largest(tiled, whole) < 1.5 * without
+    assert largest(patchwork, whole) > 3 * without
+
+
+def test_the_noise_is_that_of_the_first_member_at_each_time(coarse, members, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "orbitds.infer.downscaler.run_windows",
+        lambda *a, noise, **k: seen.append(noise) or run_windows(*a, noise=noise, **k),
+    )
+    downscale(coarse, members)
+    (noise,) = seen
+    assert noise.shape == (coarse.sizes["time"], NOISE)
+    labels = [str(time)[:19] for time in coarse["time"].values]
+    assert torch.equal(noise, member_noise(labels, member=0))
+    assert torch.cdist(noise, noise).fill_diagonal_(torch.inf).min() > 0.5
+
+
+def test_a_checkpoint_without_members_is_given_no_noise(coarse, checkpoint_folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "orbitds.infer.downscaler.run_windows",
+        lambda *a, noise, **k: seen.append(noise) or run_windows(*a, noise=noise, **k),
+    )
+    downscale(coarse, checkpoint_folder)
+    assert seen == [None]
+
+
+def test_the_same_weather_at_another_time_is_another_member(coarse, members_folder):
+    first = coarse.isel(time=[0, 0])
+    times = np.array(["2004-01-01", "2031-07-05"], dtype="datetime64[ns]")
+    one, other = downscale(first.assign_coords(time=times), members_folder)[WIND].values
+    assert np.abs(one - other).max() > 0.1
+    # nor does its place in the data matter
+    swapped = downscale(first.assign_coords(time=times[::-1]), members_folder)[WIND].values
+    np.testing.assert_allclose(swapped[::-1], [one, other], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("tiles", [None, (2, 3)])
+def test_a_member_is_the_same_in_any_batch_and_any_chunks(coarse, members_folder, tiles):
+    torch.manual_seed(1)
+    whole = downscale(coarse, members_folder, tiles=tiles)
+    torch.manual_seed(2)
+    xr.testing.assert_identical(downscale(coarse, members_folder, tiles=tiles), whole)
+    for size in (1, 5):
+        other = downscale(coarse, members_folder, tiles=tiles, batch_size=size)
+        xr.testing.assert_allclose(other, whole, rtol=1e-4, atol=1e-4)
+    for chunk in (1, 5, 12):
+        lazy = downscale(coarse.chunk(time=chunk), members_folder, tiles=tiles)
+        lazy = lazy.compute(scheduler="synchronous")
+        xr.testing.assert_allclose(lazy, whole, rtol=1e-4, atol=1e-4)
+    some = downscale(coarse.isel(time=[7, 2]), members_folder, tiles=tiles)
+    xr.testing.assert_allclose(some, whole.isel(time=[7, 2]), rtol=1e-4, atol=1e-4)
+
+
+CALENDARS = ("standard", "proleptic_gregorian", "noleap", "360_day")
+
+
+@pytest.mark.parametrize("axis", ["datetime64[s]", "datetime64[us]", *CALENDARS])
+def test_the_same_dates_in_another_form_give_the_same_member(coarse, members_folder, axis):
+    whole = downscale(coarse, members_folder)
+    times = coarse["time"].values
+    if axis in CALENDARS:
+        dates = [
+            cftime.datetime(*map(int, str(time)[:10].split("-")), calendar=axis) for time in times
+        ]
+        other = coarse.assign_coords(time=xr.CFTimeIndex(dates))
+    else:
+        other = coarse.assign_coords(time=times.astype(axis))
+        assert other["time"].dtype == axis
+    for ds in (other, other.chunk(time=5)):
+        fine = downscale(ds, members_folder)[WIND].compute(scheduler="synchronous")
+        np.testing.assert_allclose(fine.values, whole[WIND].values, rtol=0, atol=1e-4)
+
+
+def test_times_that_are_no_dates_have_noise_too(coarse, members_folder):
+    numbered = coarse.isel(time=[0, 0, 0]).assign_coords(time=[0, 1, 2])
+    fine = downscale(numbered, members_folder)[WIND].values
+    assert np.abs(fine[0] - fine[1]).max() > 0.1
+    again = downscale(numbered.isel(time=[1]), members_folder)[WIND].values
+    np.testing.assert_allclose(again[0], fine[1], rtol=0, atol=1e-4)

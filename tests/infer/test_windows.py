@@ -1,6 +1,7 @@
 """Windows: where a model is told that it is."""
 
 import numpy as np
+import pytest
 import torch
 
 from orbitds.grid import Grid
@@ -52,3 +53,45 @@ def test_the_whole_circle_is_periodic():
     tiles = TileGrid(6, 10, 1, 1, 1, periodic=grid.periodic)
     run_windows(model, torch.rand(1, 1, 6, 10), grid, tiles, statics=None, climatology=None)
     assert model.seen == [((1, 1, 6, 10), model.seen[0][1], True)]
+
+
+class Echo(Witness):
+    """Paints the noise that it is given: its first numbers, each on all cells."""
+
+    def forward(self, coarse, *, noise, **_):
+        self.seen.append(noise)
+        assert noise is None or len(noise) == len(coarse)
+        fields = torch.zeros(len(coarse), 3, 1, 1) if noise is None else noise[:, :3, None, None]
+        return fields.expand(-1, -1, 2 * coarse.shape[-2], 2 * coarse.shape[-1])
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 5])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3)])
+def test_all_windows_of_a_time_have_its_noise(shape, batch_size):
+    grid = Grid(np.linspace(75, -75, 6), np.arange(10) * 36.0 + 18)
+    tiles = TileGrid(6, 10, *shape, 1, periodic=grid.periodic)
+    noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    model = Echo()
+    fine = run_windows(
+        model,
+        torch.rand(5, 1, 6, 10),
+        grid,
+        tiles,
+        statics=None,
+        climatology=None,
+        batch_size=batch_size,
+        noise=noise,
+    )
+    # nothing but the noise is in the field: a window with other noise would show, blended or not
+    torch.testing.assert_close(
+        fine, noise[:, :3, None, None].expand(5, 3, 12, 20), rtol=1e-6, atol=1e-6
+    )
+    assert torch.equal(torch.cat(model.seen), noise.repeat(shape[0] * shape[1], 1))
+
+
+def test_without_noise_none_is_handed_on():
+    grid = Grid(np.linspace(75, -75, 6), np.arange(10) * 36.0 + 18)
+    tiles = TileGrid(6, 10, 2, 3, 1, periodic=grid.periodic)
+    model = Echo()
+    run_windows(model, torch.rand(3, 1, 6, 10), grid, tiles, statics=None, climatology=None)
+    assert model.seen == [None] * 6

@@ -34,6 +34,11 @@ def fields_of(patch=2, *, variables=4, batch=B):
 
 def reference(module, fields, variables):
     """Build the token of every variable, project each to key and value, attend with one query."""
+    return reference_with_weights(module, fields, variables)[0]
+
+
+def reference_with_weights(module, fields, variables):
+    """Return the tokens, and the weights of each head [h, B, V, N]."""
     patches = fields.unfold(2, module.patch, module.patch).unfold(3, module.patch, module.patch)
     patches = patches.flatten(4).flatten(2, 3)  # B V N P*P
     places = [module.variables.index(name) for name in variables]
@@ -43,12 +48,26 @@ def reference(module, fields, variables):
     value = tokens @ module.to_value.weight.T + module.to_value.bias
     query = module.to_query.weight @ module.query + module.to_query.bias
     size = query.numel() // module.heads
-    heads = []
+    heads, weights = [], []
     for head in range(module.heads):
         own = slice(head * size, (head + 1) * size)
         scores = torch.einsum("d,bvnd->bvn", query[own], key[..., own]) / math.sqrt(size)
-        heads.append(torch.einsum("bvn,bvnd->bnd", scores.softmax(dim=1), value[..., own]))
-    return torch.cat(heads, dim=-1) @ module.project.weight.T + module.project.bias
+        weights.append(scores.softmax(dim=1))
+        heads.append(torch.einsum("bvn,bvnd->bnd", weights[-1], value[..., own]))
+    out = torch.cat(heads, dim=-1) @ module.project.weight.T + module.project.bias
+    return out, torch.stack(weights)
+
+
+def image_by_loops(module, fields, variables):
+    """The mean of the fields by the weights, patch by patch, averaged over the heads."""
+    _, weights = reference_with_weights(module, fields, variables)
+    weight, patch = weights.mean(dim=0), module.patch
+    image = torch.zeros_like(fields[:, 0])
+    for place in range(weight.shape[-1]):
+        i, j = divmod(place, fields.shape[-1] // patch)
+        own = (..., slice(i * patch, (i + 1) * patch), slice(j * patch, (j + 1) * patch))
+        image[own] = (weight[:, :, place, None, None] * fields[own]).sum(dim=1)
+    return image
 
 
 def dropped_of(module, fields):
@@ -196,3 +215,106 @@ def test_refuses_what_it_does_not_know(variables, got):
 def test_refuses_another_number_of_fields(count):
     with pytest.raises(ValueError, match=rf"Wanted one field for each.*got {count} fields"):
         aggregation_of()(fields_of(variables=count), NAMES[:2])
+
+
+# --- the image that the query sees ---
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+@pytest.mark.parametrize("chosen", [(0, 1, 2, 3), (2, 0), (1,)])
+def test_the_image_is_the_mean_of_the_fields_that_are_attended_to(patch, chosen):
+    module, names = aggregation_of(patch), [NAMES[place] for place in chosen]
+    fields = fields_of(patch)[:, list(chosen)].requires_grad_()
+    tokens, image = module.with_image(fields, names)
+    with torch.no_grad():
+        expected = image_by_loops(module, fields, names)
+    assert not image.requires_grad
+    torch.testing.assert_close(image.double(), expected, rtol=0, atol=1e-6)  # weights in float32
+    assert torch.equal(tokens, module(fields, names))
+    tokens.sum().backward()
+    assert fields.grad.abs().max() > 0
+    with torch.no_grad():
+        again = module.with_image(fields, names)
+    torch.testing.assert_close(again[0], tokens, rtol=0, atol=0)
+    torch.testing.assert_close(again[1], image, rtol=0, atol=0)
+
+
+def test_the_image_lies_within_the_fields():
+    module, fields = aggregation_of(), fields_of()
+    _, image = module.with_image(fields, NAMES)
+    assert (image <= fields.amax(dim=1) + 1e-6).all()
+    assert (image >= fields.amin(dim=1) - 1e-6).all()
+    same = fields[:, :1].expand(-1, 4, -1, -1)
+    torch.testing.assert_close(
+        module.with_image(same, NAMES)[1], fields[:, 0], rtol=0, atol=1e-6, check_dtype=False
+    )
+    # not one and the same variable everywhere
+    assert len(set((fields - image[:, None]).abs().argmin(dim=1).flatten().tolist())) > 1
+
+
+# --- what is kept for the gradient, and what is made again ---
+
+
+def kept_bytes(variables, *, rows, with_image, drop_variables):
+    """Bytes kept for the backward pass, each storage once."""
+    names = [f"{NAMES[0]}_{place}" for place in range(variables)]
+    module = aggregation_of(names=names, drop_variables=drop_variables)
+    fields = torch.randn(B, variables, 2 * rows, 2 * COLUMNS, dtype=torch.float64)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+    ):
+        out = module.with_image(fields, names)[0] if with_image else module(fields, names)
+    assert out.requires_grad
+    storages = {tensor.untyped_storage().data_ptr(): tensor for tensor in kept}
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+@pytest.mark.parametrize("drop_variables", [0.0, 0.4])
+def test_more_variables_keep_nothing_but_their_fields(with_image, drop_variables):
+    few, many, small, large = 4, 40, 1, 9
+    settings_ = {"with_image": with_image, "drop_variables": drop_variables}
+    growth = {
+        rows: kept_bytes(many, rows=rows, **settings_) - kept_bytes(few, rows=rows, **settings_)
+        for rows in (small, large)
+    }
+    # what is the same for both fields belongs to the parameters
+    cells = B * (large - small) * 2 * 2 * COLUMNS
+    assert growth[large] - growth[small] == (many - few) * cells * 8
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+def test_dropped_variables_are_the_same_when_made_again(with_image):
+    batch = 12
+    module = aggregation_of(drop_variables=0.6)
+    fields = fields_of(batch=batch)
+    torch.manual_seed(17)
+    dropped = dropped_of(module, fields)
+    assert dropped.any(dim=0).all()
+    assert (~dropped).any(dim=0).all()
+    fields.requires_grad_()
+    torch.manual_seed(17)
+    image = None
+    if with_image:
+        tokens, image = module.with_image(fields, NAMES)
+    else:
+        tokens = module(fields, NAMES)
+    torch.rand(1000)  # who draws in between does not matter
+    expected, images = [], []
+    for b in range(batch):
+        left = [place for place in range(4) if not dropped[b, place]]
+        given_fields, names = fields[b : b + 1, left], [NAMES[place] for place in left]
+        expected.append(reference(module, given_fields, names))
+        images.append(image_by_loops(module, given_fields.detach(), names).detach())
+    expected = torch.cat(expected)
+    torch.testing.assert_close(tokens, expected, rtol=0, atol=1e-12)
+    if image is not None:
+        torch.testing.assert_close(image.double(), torch.cat(images), rtol=0, atol=1e-6)
+    direction = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(18)).double()
+    names, weights = zip(*module.named_parameters(), strict=True)
+    got = torch.autograd.grad((tokens * direction).sum(), [fields, *weights])
+    want = torch.autograd.grad((expected * direction).sum(), [fields, *weights])
+    for name, mine, theirs in zip(("fields", *names), got, want, strict=True):
+        assert theirs.abs().max() > 1e-3, name
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-10, msg=name)

@@ -116,3 +116,62 @@ def test_drop_path_skips_whole_samples_and_keeps_the_expectation(tokens, branch)
     # four standard deviations of the mean of so many draws
     deviation = math.sqrt(drop / (1 - drop) / draws)
     assert abs(float(share[:, 0, 0].mean()) - 1) < 4 * deviation
+
+
+# --- samples of unequal length, one after another ---
+
+
+@pytest.mark.parametrize("lengths", [(3, 1, 6), (5,), (1, 1, 2, 4)])
+def test_samples_in_a_row_are_worked_on_one_by_one(lengths):
+    block = block_of(drop_path=0.9, dropout=0.9).eval()
+    generator = torch.Generator().manual_seed(8)
+    row = torch.randn(1, sum(lengths), D, generator=generator, dtype=torch.float64)
+    row.requires_grad_()
+    out = block(row, lengths)
+    expected = torch.cat([reference(block, part) for part in row.split(lengths, dim=1)], dim=1)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    direction = torch.randn(out.shape, generator=generator, dtype=torch.float64)
+    leaves = [row, *block.parameters()]
+    for got, want in zip(
+        torch.autograd.grad((out * direction).sum(), leaves),
+        torch.autograd.grad((expected * direction).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-11)
+
+
+def test_samples_of_equal_length_in_a_row_are_a_batch(tokens):
+    block = block_of()
+    row = block(tokens.flatten(0, 1)[None], [N] * B)
+    torch.testing.assert_close(row.unflatten(1, (B, N))[0], block(tokens), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("branch", ["attention", "mlp"])
+def test_drop_path_skips_a_sample_in_a_row_as_a_whole(branch):
+    torch.manual_seed(9)
+    drop, lengths = 0.3, [1, 4, 2, 3] * 150
+    block = only(block_of(drop_path=drop), branch)
+    generator = torch.Generator().manual_seed(10)
+    row = torch.randn(1, sum(lengths), D, generator=generator, dtype=torch.float64)
+    added = (block.eval()(row, lengths) - row).detach()
+    change = (block.train()(row, lengths) - row).detach()
+    kept = []
+    for part, whole in zip(change.split(lengths, 1), added.split(lengths, 1), strict=True):
+        kept.append(bool(part.abs().max() > 0))
+        expected = whole / (1 - drop) if kept[-1] else torch.zeros_like(part)
+        torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-12)
+    # a draw for each sample, however long it is
+    deviation = math.sqrt(drop * (1 - drop) / len(lengths))
+    assert abs(sum(kept) / len(kept) - (1 - drop)) < 4 * deviation
+    for place in range(4):
+        assert 0 < sum(kept[place::4]) < 150
+
+
+def test_the_two_branches_of_a_sample_in_a_row_are_skipped_apart():
+    torch.manual_seed(11)
+    lengths = [2] * 400
+    block = block_of(drop_path=0.5)
+    row = torch.randn(1, 2, D, dtype=torch.float64).repeat(1, 400, 1)
+    out = (block(row, lengths) - row).detach().unflatten(1, (400, 2))[0].flatten(1)
+    # nothing, one, the other, or both
+    assert len({tuple(sample) for sample in out.mul(1e6).round().tolist()}) == 4

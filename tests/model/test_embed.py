@@ -6,9 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from orbitds.model.embed import PositionEmbedding, ResolutionEmbedding, sphere_waves
+from orbitds.model.embed import (
+    NOISE,
+    PositionEmbedding,
+    ResolutionEmbedding,
+    member_noise,
+    sphere_waves,
+)
 
 B, D, OCTAVES = 2, 10, 5
+# of the first member of a New Year
+FIRST = [-0.814335, 0.756665, -1.795171]
 # in degrees that single precision would round
 LATITUDE = torch.tensor(
     [[80.0, 35.5, 1.1, -20.3, -71.0], [60.0, 30.0, 10.0, -10.0, -30.0]], dtype=torch.float64
@@ -153,3 +161,79 @@ def test_resolution_equals_the_formula_with_gradients():
     torch.testing.assert_close(embedded, expected, rtol=0, atol=1e-12)
     embedded.sum().backward()
     assert all(weight.grad.abs().max() > 1e-6 for weight in network.parameters())
+
+
+# --- members ---
+
+
+def test_the_noise_of_a_member_is_the_same_whoever_asks():
+    labels = ["2004-01-01T00:00:00", "2004-02-01T00:00:00", "3", ""]
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    noise = member_noise(labels, 2)
+    assert torch.equal(torch.get_rng_state(), before), "it does not draw from the common source"
+    assert noise.shape == (4, NOISE)
+    torch.manual_seed(2)
+    assert torch.equal(member_noise(labels, 2), noise)
+    # whatever else is in the batch
+    for place, label in enumerate(labels):
+        assert torch.equal(member_noise([label], 2)[0], noise[place])
+    assert torch.equal(member_noise(labels[::-1], 2), noise.flip(0))
+    assert torch.equal(member_noise([labels[1]] * 3, 2), noise[[1, 1, 1]])
+
+
+def test_the_noise_is_what_it_was():
+    # members of published files can be made again: the first numbers are part of the format
+    got = member_noise(["2004-01-01T00:00:00"], 0)[0, :3]
+    torch.testing.assert_close(got, torch.tensor(FIRST), rtol=0, atol=1e-6)
+
+
+def test_each_label_and_each_member_has_noise_of_its_own():
+    # also where label and member would read alike side by side
+    labels = ["1", "1 1", "11", "2004-01-01", "2004-01-01T00:00:00", "2004-01-02"]
+    vectors = torch.cat([member_noise(labels, member) for member in (0, 1, 2, 11)])
+    distance = torch.cdist(vectors, vectors).fill_diagonal_(torch.inf)
+    assert distance.min() > 1
+
+
+def test_noise_is_standard_normal_and_independent():
+    count = 3000
+    noise = torch.cat(
+        [member_noise([str(k) for k in range(count)], member) for member in (0, 1)]
+    ).double()
+    draws = noise.numel()
+    assert noise.std(dim=0).min() > 0.9
+    # four standard errors of the moments of a normal distribution
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        error = 4 * (variance / draws) ** 0.5
+        assert float((noise**power).mean()) == pytest.approx(moment, abs=error), power
+    both = torch.cat([noise[:count], noise[count:]], dim=1)
+    correlation = torch.corrcoef(both.T).fill_diagonal_(0)
+    assert correlation.abs().max() < 5 / count**0.5
+    following = (noise[: count - 1] * noise[1:count]).mean(dim=0)
+    assert following.abs().max() < 5 / count**0.5
+
+
+def test_noise_joins_by_a_projection_without_a_bias():
+    network = randomise(ResolutionEmbedding(D, noise=3)).double()
+    spacing = torch.tensor([[111.0, 28.0], [28.0, 7.0]])
+    noise = torch.tensor([[0.3, -1.2, 0.7], [2.0, 0.1, -0.4]], dtype=torch.float64)
+    plain, stirred = network(spacing), network(spacing, noise)
+    assert stirred.shape == (B, 1, D)
+    expected = plain[:, 0] + noise @ network.stir.weight.T
+    torch.testing.assert_close(stirred[:, 0], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(network(spacing, 0 * noise), plain, rtol=0, atol=0)
+    stirred[1, 0, 4].backward()
+    torch.testing.assert_close(network.stir.weight.grad[4], noise[1], rtol=0, atol=0)
+    assert not network.stir.weight.grad[3].any()
+
+
+def test_without_noise_it_is_as_if_there_were_none():
+    stirred = randomise(ResolutionEmbedding(D, noise=3))
+    plain = ResolutionEmbedding(D)
+    assert plain.stir is None
+    plain.network.load_state_dict(stirred.network.state_dict())
+    spacing, noise = torch.tensor([[111.0, 28.0], [28.0, 7.0]]), torch.ones(B, 3)
+    assert torch.equal(stirred(spacing), plain(spacing))
+    assert torch.equal(plain(spacing, noise), plain(spacing)), "it has no use for noise"
+    assert not torch.equal(stirred(spacing, noise), plain(spacing))

@@ -1,13 +1,17 @@
 """Validation: the errors of a model that a few lines of numpy find too."""
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from orbitds.config import LossConfig, ModelConfig, TilesConfig, TrainConfig
+from orbitds.data.loader import collate
 from orbitds.interpolate import interpolate
+from orbitds.model.build import build
 from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
 from orbitds.train.setting import prepare
@@ -129,3 +133,124 @@ def test_nothing_is_dropped_in_validation(pair):
     scores = [validate(model.train(), setting, LossConfig(), CPU) for _ in range(2)]
     assert scores[0] == scores[1]
     assert all(weight.grad is None for weight in model.parameters())
+
+
+# --- each kind of loss ---
+
+LOSSES = [
+    LossConfig(tv_weight=0.5, tv_weights={RAIN: 2.0}),
+    LossConfig(kind="mse"),
+    LossConfig(kind="l1"),
+    LossConfig(kind="gaussian"),
+    LossConfig(kind="crps"),
+    LossConfig(kind="crps", members=3),
+]
+
+
+def shaken(loss, pair) -> Any:
+    """A model with the head that a loss needs, and nothing left at its start."""
+    torch.manual_seed(0)
+    architecture = config().model_copy(update={"loss": loss}).architecture
+    model = build(
+        architecture,
+        inputs=pair.inputs,
+        outputs=pair.outputs,
+        statics=pair.static_names,
+        factor=pair.factor,
+    )
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    return model
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """What models predict, and the noise that they were given."""
+    seen = []
+    plain = Reslim.predict
+
+    def record(self, *args, noise=None, **told):
+        prediction = plain(self, *args, noise=noise, **told)
+        seen.append((prediction, noise))
+        return prediction
+
+    monkeypatch.setattr(Reslim, "predict", record)
+    return seen
+
+
+def wholes(setting, predicted):
+    """Targets, weights and members [K, U, Hf, Wf] of each sample, with their log-variance."""
+    members = len(predicted) // len(setting.validate)
+    for index in range(len(setting.validate)):
+        batch = collate([setting.validate[index]])
+        own = [prediction for prediction, _ in predicted[index * members : (index + 1) * members]]
+        fine = torch.stack([prediction.fine[0] for prediction in own]).double().numpy()
+        spread = own[0].log_variance
+        spread = None if spread is None else spread[0].double().numpy()
+        yield batch.fine[0].double().numpy(), batch.weight[0].double().numpy(), fine, spread
+
+
+@pytest.mark.parametrize("tiles", [{}, {"rows": 2, "columns": 2, "halo_cells": 2}])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_error_is_that_of_the_loss_without_a_prior(pair, predicted, loss, tiles):
+    setting = prepare(config(**tiles), pair)
+    got = validate(shaken(loss, pair), setting, loss, CPU)
+    total = weights = 0.0
+    for target, weight, fine, spread in wholes(setting, predicted):
+        error = np.abs(fine - target).mean(axis=0)
+        if loss.kind in ("bayesian", "mse"):
+            error = error**2
+        elif loss.kind == "gaussian":
+            error = (spread + error**2 / np.exp(spread) + math.log(2 * math.pi)) / 2
+        elif loss.kind == "crps":
+            count = len(fine)
+            distances = np.abs(fine[:, None] - fine[None]).sum(axis=(0, 1))
+            error = error - distances / (2 * count * (count - 1))
+        total += (weight * error).sum()
+        weights += weight.sum()
+    assert got["validation"] == pytest.approx(total / weights, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_rmse_is_that_of_the_mean_of_the_members(pair, predicted, loss):
+    setting = prepare(config(), pair)
+    got = validate(shaken(loss, pair), setting, loss, CPU)
+    assert len(predicted) == 12 * (loss.members if loss.kind == "crps" else 1)
+    mean = np.stack([fine.mean(axis=0) for _, _, fine, _ in wholes(setting, predicted)])
+    wind, rain = years(pair)
+    row = setting.statistics[WIND]
+    error = mean_square(mean[:, 0] * row.std + row.mean - wind, 21) ** 0.5
+    assert got[f"rmse_{WIND}"] == pytest.approx(error, rel=1e-5)
+    error = mean_square(np.expm1(mean[:, 1]) - rain, 21) ** 0.5
+    assert got[f"rmse_{RAIN}"] == pytest.approx(error, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_validations_give_the_same_numbers(pair, predicted, loss):
+    setting, model = prepare(config(), pair), shaken(loss, pair)
+    torch.manual_seed(3)
+    first = validate(model, setting, loss, CPU)
+    torch.manual_seed(4)
+    again = validate(model, setting, loss, CPU)
+    assert first == again
+    noise = [noise for _, noise in predicted]
+    if loss.kind == "crps":
+        one, other = torch.cat(noise).chunk(2)
+        assert torch.equal(one, other)
+        assert len(one) == 12 * loss.members
+        assert torch.cdist(one, one).fill_diagonal_(torch.inf).min() > 0.5
+    else:
+        assert all(vector is None for vector in noise)
+
+
+@pytest.mark.parametrize("kind", ["bayesian", "gaussian", "crps"])
+def test_validation_data_without_values_are_refused(pair, kind):
+    fine = pair.fine.copy(deep=True).assign_attrs(missing="mask")
+    held = fine["time"].dt.year.values == 2003
+    for name in (WIND, RAIN):
+        fine[name].values[held] = np.nan
+    setting, loss = prepare(config(), replace(pair, fine=fine)), LossConfig(kind=kind)
+    message = r"Wanted validation data with values, got nothing but missing.*2003.*Choose another"
+    with pytest.raises(ValueError, match=message):
+        validate(shaken(loss, pair), setting, loss, CPU)
