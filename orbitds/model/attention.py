@@ -103,8 +103,8 @@ def _choose(device: int, fits: bool) -> Backend:  # noqa: FBT001  a constant for
     if torch.version.hip is not None:
         return "flash_attn" if fits and has_flash_attn() else "auto"
     major, _ = torch.cuda.get_device_capability(device)
-    if not fits or major < 8:
-        return "efficient"
+    if not fits or major < 8:  # float32, odd heads, older GPUs: PyTorch knows which kernels run
+        return "auto"
     if major >= 9 and torch.backends.cudnn.is_available():
         return "cudnn"
     return "flash_attn" if has_flash_attn() else "flash"

@@ -70,7 +70,7 @@ class ResolutionEmbedding(nn.Module):
         return embedded[:, None, :]
 
 
-def member_noise(labels: Sequence[str], member: int) -> Float[Tensor, "B {NOISE}"]:
+def member_noise(labels: Sequence[str], member: int) -> Float[Tensor, "B Z"]:
     """Return the random vectors of a member, one for each label.
 
     The label is the time of a field, the same for all of its tiles: so a member has no seams, and

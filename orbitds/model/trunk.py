@@ -11,8 +11,6 @@ from orbitds.config import ModelConfig
 from orbitds.model.aggregate import VariableAggregation
 from orbitds.model.block import Block
 from orbitds.model.compress import Compression
-
-# COMP
 from orbitds.model.decode import Decoder
 from orbitds.model.embed import NOISE, PositionEmbedding, ResolutionEmbedding
 

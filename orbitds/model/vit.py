@@ -83,5 +83,5 @@ class ViT(DownscalingModel[ModelConfig]):
 def _refine(centres_deg: Float[Tensor, "B n"], factor: int) -> Float[Tensor, "B {factor}*n"]:
     """Return the centres of the children of the cells of a uniform axis."""
     step = (centres_deg[:, -1:] - centres_deg[:, :1]) / max(centres_deg.shape[1] - 1, 1)
-    inside = (torch.arange(factor, device=centres_deg.device) + 0.5) / factor - 0.5
+    inside = (torch.arange(factor, device=centres_deg.device).to(centres_deg) + 0.5) / factor - 0.5
     return (centres_deg[..., None] + step[..., None] * inside).flatten(1)

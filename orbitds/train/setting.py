@@ -14,6 +14,7 @@ from orbitds.data.stats import statistics
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Statistics
 from orbitds.region import Region
+from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
 
 
@@ -58,6 +59,12 @@ class Setting:
 
 def prepare(config: TrainConfig, pair: Pair) -> Setting:
     """Compute statistics and climatology of the training years, and lay out the samples."""
+    for name in config.loss.tv_weights:
+        if name not in pair.outputs:
+            raise ValueError(
+                f"Wanted outputs of {pair.name} in loss.tv_weights, some of {list(pair.outputs)}, "
+                f"got {name!r}.{did_you_mean(name, pair.outputs)} Correct the name."
+            )
     pair = pair.held()
     train = pair.part("train")
     rows = statistics(train)

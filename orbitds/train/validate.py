@@ -37,8 +37,8 @@ def validate(
         weight += float(cells)
         core = batch.weight[0].cpu()
         truth = torch.where(core > 0, inverse(batch.fine[0].cpu()), torch.nan)
-        mean = torch.stack([prediction.fine[0].float() for prediction in predictions]).mean(dim=0)
-        fine = inverse(mean.cpu())
+        members = torch.stack([prediction.fine[0].float().cpu() for prediction in predictions])
+        fine = inverse(members).mean(dim=0)  # of amounts, not of their logarithms
         for place, name in enumerate(setting.pair.outputs):
             scores[name].add(
                 fine[place][None], truth[place][None], core[place], variable(name).range
@@ -58,5 +58,6 @@ def _predictions(
     """Return one prediction, or one for each member, with the same noise at each validation."""
     if loss.kind != "crps":
         return [setting.forward(model, batch)]
-    noise = (member_noise([str(index)], member) for member in range(loss.members))
+    time = str(index // len(setting.tiles.tiles))  # one member over all tiles of a time
+    noise = (member_noise([time], member) for member in range(loss.members))
     return [setting.forward(model, batch, vector.to(batch.coarse.device)) for vector in noise]

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from functorch.compile import make_boxed_func
+from functorch.compile import make_boxed_func  # pyright: ignore[reportPrivateImportUsage]  public by its documentation
 from jaxtyping import config
 from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -145,7 +145,7 @@ def test_prefer_restores_the_choice_also_after_an_error(unchecked):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("flashattn", "flash_attn"), ("cuddn", "cudnn"), ("eficient", "efficient")]
+    ("name", "near"), [("flashattn", "flash_attn"), ("cuddn", "cudnn"), ("efficiant", "efficient")]
 )
 def test_prefer_names_the_nearest_backend(unchecked, name, near):
     message = rf"Wanted an attention backend.*'flash'.*got '{name}'.*Did you mean '{near}'"
@@ -278,10 +278,10 @@ def machine(monkeypatch):
         ({"cudnn": False, "installed": True}, True, "flash_attn"),
         ({"major": 8}, True, "flash"),
         ({"major": 8, "installed": True}, True, "flash_attn"),
-        ({"major": 7}, True, "efficient"),
-        ({"major": 7, "installed": True}, True, "efficient"),
-        ({}, False, "efficient"),
-        ({"major": 8, "installed": True}, False, "efficient"),
+        ({"major": 7}, True, "auto"),
+        ({"major": 7, "installed": True}, True, "auto"),
+        ({}, False, "auto"),
+        ({"major": 8, "installed": True}, False, "auto"),
         ({"hip": "6.2"}, True, "auto"),
         ({"hip": "6.2", "installed": True}, True, "flash_attn"),
         ({"hip": "6.2", "installed": True}, False, "auto"),
@@ -298,8 +298,8 @@ def test_the_choice_on_each_machine(machine, here, fits, wanted):
         (torch.bfloat16, 64, "cudnn"),
         (torch.float16, 256, "cudnn"),
         (torch.bfloat16, 8, "cudnn"),
-        (torch.bfloat16, 264, "efficient"),
-        (torch.float32, 64, "efficient"),
+        (torch.bfloat16, 264, "auto"),
+        (torch.float32, 64, "auto"),
     ],
 )
 def test_the_choice_for_each_head(machine, dtype, head, wanted):
@@ -317,7 +317,7 @@ def test_the_second_card_is_asked_about_itself(machine, monkeypatch):
         queries = [
             torch.empty(1, 1, N, 64, dtype=torch.float16, device=f"cuda:{k}") for k in (0, 1)
         ]
-        assert [choose(query) for query in queries] == ["efficient", "cudnn"]
+        assert [choose(query) for query in queries] == ["auto", "cudnn"]
 
 
 def test_without_a_card_pytorch_chooses(sides):

