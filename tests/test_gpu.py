@@ -1,11 +1,14 @@
 """What the CPU does, a GPU does too."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
 from orbitds.config import LossConfig, ModelConfig, OptimConfig, TrainConfig
+from orbitds.model.attention import attend, prefer
+from orbitds.model.build import build
 from orbitds.train.loop import fit
 
 pytestmark = [
@@ -45,3 +48,84 @@ def test_training_agrees(pair, tmp_path, dtype):
         lines = (folder / "log.jsonl").read_text().splitlines()
         losses[device] = [float(line.split('"loss": ')[1].split(",")[0]) for line in lines]
     np.testing.assert_allclose(losses["cuda"], losses["cpu"], rtol=2e-2)
+
+
+# The compiler's own use of what torch deprecates, and its advice on TF32 and the profiler.
+COMPILER_WARNS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+KERNELS = {"cudnn": "cudnn_generated", "flash": "flash_fwd", "efficient": "fmha_cutlass"}
+
+
+@COMPILER_WARNS
+@pytest.mark.parametrize("backend", KERNELS)
+def test_a_compiled_call_runs_the_chosen_kernel(backend):
+    query = torch.randn(2, 2, 512, 128, device="cuda", dtype=torch.bfloat16)
+    compiled = torch.compile(lambda sides: attend(sides, sides, sides), fullgraph=True)
+    with prefer(backend):
+        compiled(query)
+        with torch.profiler.profile() as profile:
+            compiled(query)
+            torch.cuda.synchronize()
+    names = [event.key for event in profile.key_averages()]
+    ran = {name for name, word in KERNELS.items() if any(word in key for key in names)}
+    assert ran == {backend}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_samples_of_unequal_length_attend_within_themselves(dtype):
+    lengths = [700, 1, 323]
+    sides = [
+        torch.randn(1, 2, sum(lengths), 64, device="cuda", dtype=dtype, requires_grad=True)
+        for _ in range(3)
+    ]
+    parts = [side.split(lengths, dim=2) for side in sides]
+    expected = torch.cat([attend(*part) for part in zip(*parts, strict=True)], dim=2)
+    got = attend(*sides, lengths)
+    direction = torch.randn_like(got)
+    tolerance = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(got, expected, **tolerance)
+    for one, other in zip(
+        torch.autograd.grad(got, sides, direction),
+        torch.autograd.grad(expected, sides, direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, **tolerance)
+
+
+@COMPILER_WARNS
+@pytest.mark.parametrize("changes", [{}, {"compression": 4}, {"edge_density": 0.05}])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_agrees(changes, compiled, monkeypatch):
+    monkeypatch.setattr(
+        jaxtyping.config, "jaxtyping_disable", True
+    )  # the compiler traces none of it
+    if compiled and "edge_density" in changes:
+        pytest.skip("the number of tokens depends on the field")
+    torch.manual_seed(0)
+    config = ModelConfig.model_validate({"width": 64, "depth": 2, "heads": 2} | changes)
+    model = build(config, inputs=("a", "eastward_wind"), outputs=("eastward_wind",), factor=3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    sample = {
+        "coarse": torch.randn(2, 2, 21, 34),
+        "latitude_deg": torch.linspace(80, -80, 21).expand(2, -1),
+        "longitude_deg": (torch.arange(34) * 360 / 34).expand(2, -1),
+        "spacing_km": torch.tensor([[111.0, 37.0], [28.0, 9.0]]),
+    }
+    target = torch.randn(2, 1, 63, 102)
+
+    def gradients(device):
+        here = model.to(device)
+        call = torch.compile(here, fullgraph=True) if compiled and device == "cuda" else here
+        fine = call(**{name: value.to(device) for name, value in sample.items()}, periodic=True)
+        ((fine - target.to(device)) ** 2).mean().backward()
+        found = {name: p.grad.cpu() for name, p in here.named_parameters() if p.grad is not None}
+        here.zero_grad()
+        return fine.detach().cpu(), found
+
+    (cpu, cpu_gradients), (gpu, gpu_gradients) = gradients("cpu"), gradients("cuda")
+    torch.testing.assert_close(gpu, cpu, rtol=1e-3, atol=1e-3)
+    assert cpu_gradients.keys() == gpu_gradients.keys()
+    for name, wanted in cpu_gradients.items():
+        scale = wanted.abs().max()
+        assert (gpu_gradients[name] - wanted).abs().max() <= 2e-2 * scale + 1e-6, name

@@ -1,6 +1,7 @@
 """The trunk: variables to tokens, tokens through transformer blocks, each back to its own place."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -98,30 +99,47 @@ class Trunk(nn.Module):
         (north, west), zoom = phase, self.zoom
         fields = _fill_patches(fields, self.patch, phase, periodic=periodic)
         rows, columns = (size // self.patch for size in fields.shape[-2:])
-        place = _Place.of(latitude_deg, longitude_deg, self.patch, phase)
+        axes = (
+            _axis_of(latitude_deg, self.patch, north),
+            _axis_of(longitude_deg, self.patch, west),
+        )
         resolution = self.resolution(spacing_km, self._noise(noise, fields))
         if self.compression is None:
             tokens = self.aggregate(fields, variables)  # B N D
-            tokens = tokens + self.position(*place.grid(rows, columns)) + resolution
+            tokens = tokens + self.position(*_all_patches(axes, rows, columns)) + resolution
             tokens = self._encode(tokens)
         else:
             own, image = self.aggregate.with_image(fields, variables)
-            tokens, tree = self.compression.compress(own, image, periodic=periodic)  # G M D
-            lengths = None
-            if self.compression.density is not None:  # samples of unequal length in a row
-                lengths = tree.lengths.tolist()
-                place, resolution = (
-                    place.in_a_row(tree.lengths),
-                    _in_a_row(resolution, tree.lengths),
-                )
-            # each leaf lies at its own centre
-            tokens = tokens + self.position(*place.at(*tree.centre.unbind(dim=-1))) + resolution
-            tokens = self.compression.expand(self._encode(tokens, lengths), tree, own)
+            tokens = self._compressed(own, image, axes, resolution, periodic=periodic)
         # the closing convolution may wrap only where the patches fill the circle
         wraps = periodic and columns * self.patch == width
         painted = self.decode(tokens, rows, periodic=wraps)
         painted = painted[..., north * zoom :, west * zoom :]
         return painted[..., : height * zoom, : width * zoom]
+
+    def _compressed(
+        self,
+        own: Float[Tensor, "B N D"],
+        image: Float[Tensor, "B H W"],
+        axes: "tuple[_Axis, _Axis]",
+        resolution: Float[Tensor, "B 1 D"],
+        *,
+        periodic: bool,
+    ) -> Float[Tensor, "B N D"]:
+        """Return what the blocks make of the leaves' tokens, at the patches."""
+        assert self.compression is not None
+        tokens, tree = self.compression.compress(own, image, periodic=periodic)  # G M D
+        latitude, longitude = axes
+        lengths = None
+        if self.compression.density is not None:  # samples of unequal length in a row
+            lengths = tree.lengths.tolist()
+            latitude = _Axis(*(_in_a_row(part, tree.lengths) for part in latitude))
+            longitude = _Axis(*(_in_a_row(part, tree.lengths) for part in longitude))
+            resolution = _in_a_row(resolution, tree.lengths)
+        # each leaf lies at its own centre
+        place = _at(latitude, tree.centre[..., 0]), _at(longitude, tree.centre[..., 1])
+        tokens = tokens + self.position(*place) + resolution
+        return self.compression.expand(self._encode(tokens, lengths), tree, own)
 
     def _encode(
         self, tokens: Float[Tensor, "B n D"], lengths: list[int] | None = None
@@ -149,43 +167,30 @@ def _fill_patches(fields: Tensor, patch: int, phase: tuple[int, int], *, periodi
     return fields
 
 
-class _Place:
-    """Where patches lie: the first one's centre, and the steps from one to the next."""
+class _Axis(NamedTuple):
+    """Where patches lie on a uniform axis: the first one's centre, and the step to the next."""
 
-    def __init__(self, first_deg: tuple[Tensor, Tensor], step_deg: tuple[Tensor, Tensor]) -> None:
-        self.first_deg, self.step_deg = first_deg, step_deg
+    first_deg: Float[Tensor, "B 1"]
+    step_deg: Float[Tensor, "B 1"]
 
-    @classmethod
-    def of(
-        cls, latitude_deg: Tensor, longitude_deg: Tensor, patch: int, phase: tuple[int, int]
-    ) -> "_Place":
-        """Return the places of the patches of a field whose axes are uniform."""
-        starts, steps = [], []
-        for centres, before in zip((latitude_deg, longitude_deg), phase, strict=True):
-            first, last = centres[:, :1], centres[:, -1:]
-            step = (last - first) / max(centres.shape[1] - 1, 1)
-            starts.append(first + step * ((patch - 1) / 2 - before))
-            steps.append(step * patch)
-        return cls((starts[0], starts[1]), (steps[0], steps[1]))
 
-    def at(self, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-        """Return latitude and longitude [B, n] at points in units of patches."""
-        (north, west), (down, right) = self.first_deg, self.step_deg
-        return north + down * row, west + right * column
+def _axis_of(centres_deg: Float[Tensor, "B n"], patch: int, before: int) -> _Axis:
+    """Return the patches of an axis of cells, of which so many lie before the first one."""
+    first, last = centres_deg[:, :1], centres_deg[:, -1:]
+    step = (last - first) / max(centres_deg.shape[1] - 1, 1)
+    return _Axis(first + step * ((patch - 1) / 2 - before), step * patch)
 
-    def in_a_row(self, lengths: Tensor) -> "_Place":
-        """Return the same for samples of unequal length, one after another."""
-        first, step = self.first_deg, self.step_deg
-        return _Place(
-            (_in_a_row(first[0], lengths), _in_a_row(first[1], lengths)),
-            (_in_a_row(step[0], lengths), _in_a_row(step[1], lengths)),
-        )
 
-    def grid(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Return latitude and longitude [B, rows*columns] of all patches, row by row."""
-        device = self.first_deg[0].device
-        row = torch.arange(rows, device=device).repeat_interleave(columns)
-        return self.at(row, torch.arange(columns, device=device).repeat(rows))
+def _at(axis: _Axis, place: Tensor) -> Tensor:
+    """Return coordinates [B, n] at places in units of patches, beyond the field too."""
+    return axis.first_deg + axis.step_deg * place
+
+
+def _all_patches(axes: tuple[_Axis, _Axis], rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Return latitude and longitude [B, rows*columns] of all patches, row by row."""
+    device = axes[0].first_deg.device
+    row = torch.arange(rows, device=device).repeat_interleave(columns)
+    return _at(axes[0], row), _at(axes[1], torch.arange(columns, device=device).repeat(rows))
 
 
 def _in_a_row(of_sample: Tensor, lengths: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """The trunk: what reaches its blocks, and that compression keeps each patch in its place."""
 
-import inspect
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from jaxtyping import config as jaxtyping_config
 
 from orbitds.config import ModelConfig
-from orbitds.model import trunk as module
 from orbitds.model.embed import NOISE
 from orbitds.model.quadtree import leaf_count
 from orbitds.model.reslim import Reslim
@@ -581,10 +579,6 @@ def test_an_untrained_model_is_its_base(base, predicts, settings, height, width)
 @pytest.mark.parametrize("settings", [{}, BUDGET])
 def test_compiles_as_one_graph(settings, monkeypatch):
     monkeypatch.setattr(jaxtyping_config, "jaxtyping_disable", True)
-    # what checks annotations under test wraps the methods of an object that the compiler makes
-    for name, method in list(vars(module._Place).items()):
-        if inspect.isfunction(method):
-            monkeypatch.setattr(module._Place, name, inspect.unwrap(method))
     torch.compiler.reset()
     model = randomised(reslim_of(depth=1, decoder_depth=0, **settings))
     given = given_of(sample_of(13, 20, periodic=True))
