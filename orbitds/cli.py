@@ -55,7 +55,7 @@ def launch(
     ----------
     config
         For train, infer and eval: a YAML file with the same names as the flags, or the name of one
-        in configs/. Flags override it.
+        in configs/. Flags override it. For import-orbit2: the YAML file published beside CKPT.
     """
     app.config = ()
     if config is not None and tokens[:1] == (IMPORT,):  # its own flag, ORBIT-2's settings

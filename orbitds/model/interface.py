@@ -7,7 +7,7 @@ to south.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -120,30 +120,10 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
     def forward(
         self,
         coarse: Float[Tensor, "B V H W"],
-        *,
-        latitude_deg: Float[Tensor, "B H"],
-        longitude_deg: Float[Tensor, "B W"],
-        spacing_km: Float[Tensor, "B 2"],
-        variables: Sequence[str] | None = None,
-        statics: Float[Tensor, "B S Hf Wf"] | None = None,
-        climatology: tuple[Tensor, Tensor] | None = None,
-        periodic: bool = False,
-        phase: tuple[int, int] = (0, 0),
-        noise: Float[Tensor, "B Z"] | None = None,
+        **told: Any,  # noqa: ANN401  as of predict
     ) -> Float[Tensor, "B U {self.factor}*H {self.factor}*W"]:
-        """Return the fine fields; arguments as in ``predict``."""
-        return self.predict(
-            coarse,
-            latitude_deg=latitude_deg,
-            longitude_deg=longitude_deg,
-            spacing_km=spacing_km,
-            variables=variables,
-            statics=statics,
-            climatology=climatology,
-            periodic=periodic,
-            phase=phase,
-            noise=noise,
-        ).fine
+        """Return the fine fields; arguments as of ``predict``."""
+        return self.predict(coarse, **told).fine
 
 
 def spread_of(
