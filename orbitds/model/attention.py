@@ -9,6 +9,7 @@ ran, from the profiler.
 import contextlib
 import importlib
 import importlib.util
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
@@ -31,6 +32,7 @@ _SDPA = {
 # The widest head that the fused half-precision kernels take, and what its width is a multiple of.
 LARGEST_HEAD, HEAD_STEP = 256, 8
 
+_LOCK = threading.Lock()
 _preferred: Backend = "auto"
 
 
@@ -79,7 +81,12 @@ def attend(
         # this package has tokens before heads
         parts = (part.transpose(1, 2) for part in (query, key, value))
         return _flash_attn().flash_attn_func(*parts).transpose(1, 2)
-    with sdpa_kernel(_SDPA[backend]):
+    if torch.compiler.is_compiling():
+        with sdpa_kernel(_SDPA[backend]):
+            return F.scaled_dot_product_attention(query, key, value)
+    # what PyTorch allows is one setting of the process: threads that took turns within the context
+    # would put back each other's
+    with _LOCK, sdpa_kernel(_SDPA[backend]):
         return F.scaled_dot_product_attention(query, key, value)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -374,3 +375,19 @@ def test_another_preference_is_another_graph(sides, unchecked):
         with prefer(backend):
             compiled(*sides)
     assert [any(FLASH in name for name in graph) for graph in seen] == [False, True]
+
+
+def test_threads_leave_the_settings_of_the_process_alone(monkeypatch):
+    monkeypatch.setattr(attention, "_preferred", "math")
+    enabled = torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.cudnn_sdp_enabled
+    before = [is_enabled() for is_enabled in enabled]
+    assert before == [True, True]
+    side = torch.randn(1, 1, 2, 4)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: attend(side, side, side), range(2000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert [is_enabled() for is_enabled in enabled] == before
