@@ -45,19 +45,35 @@ def interpolate(
 
 def pad(field: Float[Tensor, "*batch H W"], cells: int, periodic: bool) -> Tensor:  # noqa: FBT001  a value like cells
     """Add cells on all sides: longitude wraps if periodic, other borders repeat the outer cell."""
+    return extend(field, (cells, cells), (cells, cells), periodic=periodic)
+
+
+def extend(
+    field: Float[Tensor, "*batch H W"],
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    *,
+    periodic: bool,
+) -> Tensor:
+    """Add rows in the north and south and columns in the west and east; see ``pad``."""
     # joined from slices: the gradient is then a sum of slices, where that of F.pad's replication
     # is a slow kernel of its own, and the memory format stays
-    shape = [*field.shape]
-    if periodic:
-        west, east = field[..., -cells:], field[..., :cells]
-    else:
-        shape[-1] = cells
-        west, east = field[..., :1].expand(shape), field[..., -1:].expand(shape)
-    field = torch.cat([west, field, east], dim=-1)
-    shape = [*field.shape]
-    shape[-2] = cells
-    north, south = field[..., :1, :].expand(shape), field[..., -1:, :].expand(shape)
-    return torch.cat([north, field, south], dim=-2)
+    (north, south), (west, east) = rows, columns
+    if west or east:
+        lead, width = field.shape[:-1], field.shape[-1]
+        if periodic:  # around a narrow circle more than once
+            turns = -(-max(columns) // width)
+            ring = field if turns == 1 else torch.cat([field] * turns, dim=-1)
+            sides = ring[..., ring.shape[-1] - west :], ring[..., :east]
+        else:
+            sides = field[..., :1].expand(*lead, west), field[..., -1:].expand(*lead, east)
+        field = torch.cat([sides[0], field, sides[1]], dim=-1)
+    if north or south:
+        lead, width = field.shape[:-2], field.shape[-1]
+        above = field[..., :1, :].expand(*lead, north, width)
+        below = field[..., -1:, :].expand(*lead, south, width)
+        field = torch.cat([above, field, below], dim=-2)
+    return field
 
 
 def delta_change(

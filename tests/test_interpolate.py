@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 from torch.testing import assert_close
 
-from orbitds.interpolate import RATIO_CAP, RATIO_OFFSET, Method, delta_change, interpolate, pad
+from orbitds.interpolate import (
+    RATIO_CAP,
+    RATIO_OFFSET,
+    Method,
+    delta_change,
+    extend,
+    interpolate,
+    pad,
+)
 from orbitds.tiles import TileGrid
 
 SMOOTH: list[Method] = ["bilinear", "bicubic"]
@@ -262,3 +270,18 @@ def test_equal_climatologies_change_nothing():
     day, fine, _ = climate(3, 2, 4, 6)
     is_ratio = torch.tensor([1.0, 0.0])
     assert_close(delta_change(day, fine, fine, is_ratio), day, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1, (3, 2)), (2, (3, 0)), (5, (0, 5)), (4, (0, 0))])
+def test_a_narrow_circle_is_gone_round_as_often_as_needed(width, columns):
+    field = torch.arange(2.0 * 3 * width).view(2, 3, width)
+    west, east = columns
+    expected = field[..., torch.arange(-west, width + east) % width]
+    expected = expected[:, torch.arange(-1, 5).clamp(0, 2)]
+    assert torch.equal(extend(field, (1, 2), columns, periodic=True), expected)
+
+
+def test_no_cells_to_add_leave_the_field():
+    field = torch.randn(2, 3, 4)
+    assert torch.equal(pad(field, 0, periodic=True), field)
+    assert torch.equal(pad(field, 0, periodic=False), field)

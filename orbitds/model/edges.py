@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from orbitds.interpolate import pad
+
 # Multiples of the root-mean-square gradient above which a pixel is weak and strong: of Gaussian
 # noise a third of the pixels is strong, before all but the ridges are dropped. So narrow a gap
 # keeps chains of weak pixels short, and with them what the single step leaves out of Canny's edges.
@@ -77,7 +79,7 @@ def count_edges(edges: Bool[Tensor, "B H W"], patch: int) -> Int[Tensor, "B H/{p
 def _gradient(image: Tensor, *, periodic: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the Sobel gradient to the east and south and its size, two pixels beyond the image."""
     # sums of slices: a convolution would round to TF32 or, under autocast, to bf16
-    image = _extend(image.float(), periodic=periodic)
+    image = pad(image.float(), REACH, periodic)
     image = _smooth(_smooth(image).mT).mT
     above, here, below = image[:, :-2], image[:, 1:-1], image[:, 2:]
     across = (above + below).add(here, alpha=2)
@@ -85,19 +87,6 @@ def _gradient(image: Tensor, *, periodic: bool) -> tuple[Tensor, Tensor, Tensor]
     east = across[:, :, 2:] - across[:, :, :-2]
     south = (down[:, :, :-2] + down[:, :, 2:]).add(down[:, :, 1:-1], alpha=2)
     return east, south, torch.hypot(east, south)
-
-
-def _extend(image: Tensor, *, periodic: bool) -> Tensor:
-    """Add the reach on all sides; by index, because a field may be narrower than the reach."""
-    height, width = image.shape[1:]
-    rows = _around(height, image.device).clamp(0, height - 1)
-    columns = _around(width, image.device)
-    columns = columns.remainder(width) if periodic else columns.clamp(0, width - 1)
-    return image[:, rows[:, None], columns]
-
-
-def _around(size: int, device: torch.device) -> Int[Tensor, " n"]:
-    return torch.arange(-REACH, size + REACH, device=device)
 
 
 def _smooth(image: Tensor) -> Tensor:

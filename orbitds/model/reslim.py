@@ -49,11 +49,10 @@ class Reslim(DownscalingModel[ModelConfig]):
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
         self.patch = config.patch
         count = len(self.outputs)
-        painted = 2 * count if config.predicts == "gaussian" else count
         self.trunk = Trunk(
             config,
             [*self.inputs, *self.statics],
-            painted,
+            count,
             zoom=factor,
             corrected=config.correction_width > 0,
         )

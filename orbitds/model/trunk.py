@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitds.config import ModelConfig
+from orbitds.interpolate import extend
 from orbitds.model.aggregate import VariableAggregation
 from orbitds.model.block import Block
 from orbitds.model.compress import Compression
@@ -26,7 +26,8 @@ class Trunk(nn.Module):
     variables
         Names of the fields it may be given.
     outputs
-        Number of fields it paints.
+        Number of fields to paint; of each also the logarithm of the variance, behind all fields,
+        where the config asks for it.
     zoom
         Painted cells along the edge of a cell that it is given.
     corrected
@@ -76,7 +77,7 @@ class Trunk(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.decode = Decoder(
             width,
-            outputs,
+            2 * outputs if config.predicts == "gaussian" else outputs,
             depth=config.decoder_depth,
             block=zoom * config.patch,
             smooth=not corrected,
@@ -159,12 +160,7 @@ def _fill_patches(fields: Tensor, patch: int, phase: tuple[int, int], *, periodi
     north, west = phase
     height, width = fields.shape[-2:]
     south, east = -(north + height) % patch, -(west + width) % patch
-    if east or west:
-        mode = "circular" if periodic else "replicate"
-        fields = F.pad(fields, (west, east, 0, 0), mode=mode)
-    if north or south:
-        fields = F.pad(fields, (0, 0, north, south), mode="replicate")
-    return fields
+    return extend(fields, (north, south), (west, east), periodic=periodic)
 
 
 class _Axis(NamedTuple):

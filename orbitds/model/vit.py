@@ -38,8 +38,7 @@ class ViT(DownscalingModel[ModelConfig]):
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
         # windows begin at coarse cells that are also the edge of a fine patch
         self.patch = config.patch // math.gcd(config.patch, factor)
-        painted = 2 * len(self.outputs) if config.predicts == "gaussian" else len(self.outputs)
-        self.trunk = Trunk(config, [*self.inputs, *self.statics], painted, zoom=1)
+        self.trunk = Trunk(config, [*self.inputs, *self.statics], len(self.outputs), zoom=1)
 
     @property
     def reach_cells(self) -> int:

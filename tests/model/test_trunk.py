@@ -585,3 +585,10 @@ def test_compiles_as_one_graph(settings, monkeypatch):
     compiled = torch.compile(model.predict, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         close(compiled(**given).fine, model.predict(**given).fine)
+
+
+def test_a_circle_narrower_than_a_patch():
+    model = randomised(reslim_of(patch=4))
+    given = given_of(sample_of(5, 1, periodic=True))
+    with torch.no_grad():
+        assert model(**given).shape[-2:] == (ZOOM * 5, ZOOM)
