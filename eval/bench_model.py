@@ -28,6 +28,7 @@ from orbitds.config import ModelConfig, model_preset
 from orbitds.loss import bayesian_tv
 from orbitds.model.attention import Backend, prefer
 from orbitds.model.build import build
+from orbitds.model.compiling import compiled
 from orbitds.model.edges import count_edges, edges_of
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.quadtree import Quadtree, build_quadtree
@@ -67,6 +68,7 @@ CASES = [
     Case(
         "9.5M, 16 tiles, 4x compression", "reslim_9m_h128", TILE, 64, {"compression": 4}, samples=4
     ),
+    Case("9.5M 91x183 b4, odd sizes", "reslim_9m_h128", (91, 183), 4),
     Case("ViT 9.5M 32x64 b32", "reslim_9m", SMALL, 32, {"kind": "vit"}, public_ms=341.9),
     Case("ViT 9.5M 180x360 b1", "reslim_9m_h128", GLOBE, 1, {"kind": "vit"}, public_ms=7218),
 ]
@@ -112,8 +114,12 @@ class Step:
 
     def compiled(self) -> "Step":
         """Return the step with forward and loss compiled as one graph."""
-        self.loss = torch.compile(self._loss, fullgraph=True, dynamic=False)
+        self.loss = compiled(self._loss)
         return self
+
+    def gradients(self) -> list[Tensor]:
+        """Return what the last step left."""
+        return [p.grad.clone() for p in self.model.parameters() if p.grad is not None]
 
     @property
     def input_bytes(self) -> int:
@@ -157,6 +163,18 @@ def median_ms(run: Callable[[], object], repeat: int = 10, warmup: int = 3) -> f
         mark.record()
     torch.cuda.synchronize()
     return statistics.median(a.elapsed_time(b) for a, b in itertools.pairwise(marks))
+
+
+def deviation(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return how far gradients lie apart, as a share of their length, at worst over the weights.
+
+    A compiled step that differs from the eager one by more than bfloat16's rounding is wrong,
+    however fast.
+    """
+    apart = [
+        ((a - b).norm() / b.norm().clamp(min=1e-12)).item() for a, b in zip(one, other, strict=True)
+    ]
+    return max(apart)
 
 
 def captured(step: Step) -> Callable[[], None]:
@@ -232,9 +250,12 @@ def measure(case: Case, device: torch.device, rate: dict[str, float], *, compile
     row["eager_gib"] = peak_gib(step, device)
     row["ms"], row["gib"] = row["eager_ms"], row["eager_gib"]
     if compile_:
+        eager = step.gradients()
         start = time.perf_counter()
         step.compiled()()
         row["compile_s"] = time.perf_counter() - start
+        row["deviation"] = deviation(step.gradients(), eager)
+        del eager
         row["compiled_ms"] = median_ms(step, **repeat)
         row["gib"] = peak_gib(step, device)
         row["ms"] = row["compiled_ms"]
@@ -281,8 +302,8 @@ def quadtree(device: torch.device, step_ms: float | None) -> dict:
         return build_quadtree(counts, patch=2, ratio=4, periodic=True)
 
     row: dict = {"eager_ms": median_ms(lambda: plan(image))}
-    compiled = torch.compile(plan, fullgraph=True, dynamic=False)
-    row["compiled_ms"] = median_ms(lambda: compiled(image))
+    call = compiled(plan)
+    row["compiled_ms"] = median_ms(lambda: call(image))
     row["step_ms"] = step_ms
     return row
 
@@ -316,13 +337,15 @@ def attention(device: torch.device) -> list[dict]:
 
 def show(rows: list[dict]) -> None:
     """Print the table as Markdown."""
-    print("\n| case | eager | compiled | + graph | must | public | floor | reached | GiB |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("\n| case | eager | compiled | + graph | must | public | floor | reached | GiB | apart |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         names = ("eager_ms", "compiled_ms", "graph_ms", "must_ms", "public_ms", "floor_ms")
         cells = [f"{row[name]:.1f}" if row.get(name) else "-" for name in names]
         cells.append(f"{row['floor_ms'] / row['ms']:.2f}" if row.get("floor_ms") else "-")
-        print(f"| {row['case']} | {' | '.join(cells)} | {row['gib']:.2f} |", flush=True)
+        cells.append(f"{row['gib']:.2f}")
+        cells.append(f"{row['deviation']:.1e}" if "deviation" in row else "-")
+        print(f"| {row['case']} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:

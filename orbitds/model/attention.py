@@ -96,13 +96,15 @@ def choose(query: Float[Tensor, "B h N d"]) -> Backend:
     Notes
     -----
     On Hopper and later cuDNN is 1.3 to 1.8 times as fast as the built-in flash kernel at every
-    head measured (64 to 256); before, flash-attn where installed.
+    head measured (64 to 256), but none of its kernels takes a single token; before Hopper,
+    flash-attn where installed.
     """
     if query.device.type != "cuda":
         return "auto"
     half = query.dtype in (torch.bfloat16, torch.float16)
-    head = query.shape[-1]
-    return _choose(query.device.index or 0, half and head <= LARGEST_HEAD and head % HEAD_STEP == 0)
+    tokens, head = query.shape[-2:]
+    fits = half and tokens > 1 and head <= LARGEST_HEAD and head % HEAD_STEP == 0
+    return _choose(query.device.index or 0, fits)
 
 
 @torch.compiler.assume_constant_result
@@ -110,7 +112,7 @@ def _choose(device: int, fits: bool) -> Backend:  # noqa: FBT001  a constant for
     if torch.version.hip is not None:
         return "flash_attn" if fits and has_flash_attn() else "auto"
     major, _ = torch.cuda.get_device_capability(device)
-    if not fits or major < 8:  # float32, odd heads, older GPUs: PyTorch knows which kernels run
+    if not fits or major < 8:  # float32, odd heads, one token, older GPUs: PyTorch's own order
         return "auto"
     if major >= 9 and torch.backends.cudnn.is_available():
         return "cudnn"

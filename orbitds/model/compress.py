@@ -89,7 +89,9 @@ def pool(tokens: Float[Tensor, "B N D"], tree: Quadtree) -> Float[Tensor, "G M D
     Patches beyond the border, where roots reach over it, repeat the outer row and column, or wrap
     where the tree is periodic.
     """
-    return _Pool.apply(tokens, tree)
+    # rounded out here: of a forward pass that ends in a conversion to the type it has already,
+    # torch.compile (PyTorch 2.11) gives gradients of zero
+    return _Pool.apply(tokens, tree).to(tokens.dtype)
 
 
 def expand(leaves: Float[Tensor, "G M D"], tree: Quadtree) -> Float[Tensor, "B N D"]:
@@ -102,15 +104,14 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: _Context, tokens: Tensor, tree: Quadtree) -> Tensor:
-        ctx.tree = tree
-        leaves = _sum_leaves(tokens[:, tree.source], tree)
-        return (leaves / _size(tree)).to(tokens.dtype)
+        ctx.tree, ctx.dtype = tree, tokens.dtype
+        return _sum_leaves(tokens[:, tree.source], tree) / _size(tree)
 
     @staticmethod
     def backward(ctx: _Context, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         (grad,), tree = grad_outputs, ctx.tree
         shares = _wide(grad) / _size(tree)
-        return _fold(shares.flatten(0, 1)[tree.leaf], tree).to(grad.dtype), None
+        return _fold(shares.flatten(0, 1)[tree.leaf], tree).to(ctx.dtype), None
 
 
 class _Expand(torch.autograd.Function):
