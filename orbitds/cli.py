@@ -5,14 +5,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import yaml
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 
-from orbitds import catalog
+from orbitds.cli_data import catalog_app, tell
 from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
@@ -91,7 +89,7 @@ def train(
     from orbitds.train.loop import run
 
     best = run(config, output)
-    _tell(f"best weights: {best}")
+    tell(f"best weights: {best}")
 
 
 @app.command
@@ -108,7 +106,7 @@ def export(run: Path, /, *, output: Path) -> None:
     from orbitds.train.keep import export as export_run
 
     export_run(run, output)
-    _tell(f"checkpoint: {output}")
+    tell(f"checkpoint: {output}")
 
 
 @app.command(name=IMPORT)
@@ -150,7 +148,7 @@ def import_orbit2(
 
     told = {"data": data, "outputs": outputs, "spacing_km": spacing_km}
     convert(checkpoint, output, config=config, statistics=statistics, statics=statics, **told)
-    _tell(f"checkpoint: {output}")
+    tell(f"checkpoint: {output}")
 
 
 @app.command
@@ -171,7 +169,7 @@ def infer(
     """
     from orbitds.infer.run import run
 
-    _tell(f"wrote {run(InferConfig(input=input, **dict(options)))}")
+    tell(f"wrote {run(InferConfig(input=input, **dict(options)))}")
 
 
 @app.command(name="eval")
@@ -185,7 +183,7 @@ def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
     from orbitds.eval.score import run
 
     show(run(config))
-    _tell(f"wrote {config.output / 'scores.md'} and {config.output / 'scores.json'}")
+    tell(f"wrote {config.output / 'scores.md'} and {config.output / 'scores.json'}")
 
 
 @app.command
@@ -208,36 +206,7 @@ def demo(
     run(output, steps=steps, overwrite=overwrite)
 
 
-catalog_app = App(name="catalog", help="Show which data are known.")
 app.command(catalog_app)
-
-
-@catalog_app.command(name="list")
-def list_() -> None:
-    """List the datasets and pairs of the catalog."""
-    listing = Table("kind", "name", "title")
-    for name in catalog.dataset_names():
-        listing.add_row("dataset", name, catalog.dataset_entry(name).title)
-    for name in catalog.pair_names():
-        listing.add_row("pair", name, catalog.pair_entry(name).title)
-    Console().print(listing)
-
-
-@catalog_app.command
-def show(name: str, /) -> None:
-    """Show the description of a dataset or pair, with licence and citation.
-
-    Parameters
-    ----------
-    name
-        A name from `orbitds catalog list`.
-    """
-    text = yaml.safe_dump(catalog.describe(name), sort_keys=False, allow_unicode=True, width=88)
-    _tell(text.rstrip())
-
-
-def _tell(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 def _hyphenated(settings: dict[str, Any]) -> dict[str, Any]:
