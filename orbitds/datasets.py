@@ -49,7 +49,7 @@ class DatasetEntry(Frozen):
     access: str = ""
     """What network, account, download or extra it takes, for people."""
     licence: str
-    """Terms of use; what stands before the first full stop, comma or colon is shown in lists."""
+    """Terms of use; what stands before the first colon, semicolon or comma is shown in lists."""
     citation: str
     """How to cite the data."""
     description: str = ""

@@ -120,7 +120,7 @@ def open_files(paths: Sequence[Path], *, chunks: Chunks | None = None) -> xr.Dat
         return open_file(paths[0], chunks=chunks)
     datasets = [open_file(path, chunks=chunks) for path in paths]
     try:
-        return xr.combine_by_coords(  # pyright: ignore[reportReturnType]  datasets in, dataset out
+        joined = xr.combine_by_coords(
             datasets,
             # what does not lie along time, as orography, is the same in all files
             data_vars="minimal",
@@ -129,12 +129,16 @@ def open_files(paths: Sequence[Path], *, chunks: Chunks | None = None) -> xr.Dat
             join="exact",
             combine_attrs="override",
         )
+        for name, index in joined.indexes.items():
+            if not index.is_unique:
+                raise ValueError(f"{name} {index[index.duplicated()][0]} stands twice")  # noqa: TRY301  told below
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"Wanted {len(paths)} files that follow each other in time on one grid, got {paths[0]} "
             f"to {paths[-1]}, which do not fit together ({error}). Open fewer of them, and look "
             "for one that is of another grid or given twice."
         ) from error
+    return joined
 
 
 def open_file(path: Path, *, chunks: Chunks | None = None) -> xr.Dataset:

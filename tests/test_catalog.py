@@ -19,12 +19,14 @@ from orbitds.catalog import (
     pair_entry,
     pair_names,
 )
+from orbitds.datasets import whereabouts
 from orbitds.grid import Grid
 from orbitds.resources import share
 from orbitds.schema import parse
 from orbitds.sources import open_file
 from orbitds.variables import variable
 
+SHIPPED = [name for name in dataset_names() if whereabouts(name) == "shipped"]
 DATASET = {
     "title": "noise",
     "path": "noise.nc",
@@ -75,12 +77,12 @@ def entry(tmp_path):
 
 
 def test_the_catalog_is_not_empty():
-    assert dataset_names()
+    assert SHIPPED
     assert pair_names()
     assert not set(dataset_names()) & set(pair_names()), "a name means one thing"
 
 
-@pytest.mark.parametrize("name", dataset_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_dataset_opens_lazily_and_is_what_its_entry_says(name):
     entry = dataset_entry(name)
     with open_dataset(name) as ds:
@@ -234,8 +236,10 @@ def test_path_that_leaves_the_entrys_folder_is_refused(entry, noise, tmp_path, p
 
 def test_shipped_entries_stay_among_the_shipped_files():
     files = share("data_catalog/files").resolve()
-    for name in dataset_names():
-        assert (files / dataset_entry(name).path).resolve().is_relative_to(files)
+    paths = [path for name in dataset_names() if (path := dataset_entry(name).path)]
+    assert paths
+    for path in paths:
+        assert (files / path).resolve().is_relative_to(files)
 
 
 @pytest.mark.parametrize("read", [dataset_entry, pair_entry, open_dataset])

@@ -16,6 +16,7 @@ import orbitds
 from orbitds.catalog import dataset_entry, dataset_names, pair_entry, pair_names
 from orbitds.config import EvalConfig, InferConfig, ModelConfig, TrainConfig, parse, read_config
 from orbitds.resources import names, read_yaml, share
+from orbitds.variables import variable
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "orbitds"
@@ -223,11 +224,19 @@ def test_shipped_settings_fit_their_models():
 
 
 def test_catalog_describes_what_is_there():
+    described = set()
     for name in dataset_names():
         entry = dataset_entry(name)
-        assert share(f"data_catalog/files/{entry.path}").exists()
+        if entry.path and share(f"data_catalog/files/{entry.path}").exists():
+            described.add(entry.path)
+        else:
+            assert entry.access, f"{name} is not shipped, and nothing says how to get it"
         assert entry.licence
         assert entry.citation
+        assert len(entry.title) <= 76, "a line of `orbitds catalog list`"
+        assert all(variable(field).name == field for field in entry.variables)
+    data = {path.name for path in share("data_catalog/files").glob("*.nc")}
+    assert data == described, "embedded data that no entry describes"
     for name in pair_names():
         entry = pair_entry(name)
         statics = entry.statics.dataset if entry.statics else None
