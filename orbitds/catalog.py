@@ -153,7 +153,7 @@ def describe(name: str) -> dict:
     if name in dataset_names():
         entry = dataset_entry(name)
         told = entry.model_dump(mode="json", exclude_defaults=True) | {"missing": entry.missing}
-        where = {"data": whereabouts(name)}
+        where: dict[str, str | list[str]] = {"data": whereabouts(name)}
         if where["data"] == "absent":
             where["looked_in"] = [str(folder) for folder in roots(name)]
         return told | where

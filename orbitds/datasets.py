@@ -232,7 +232,7 @@ def _as_described(ds: xr.Dataset, entry: DatasetEntry, source: str) -> xr.Datase
     return ds if entry.times is None else _dated(ds, entry.times, source)
 
 
-def _at(ds: xr.Dataset, dim: str, label: str | float, source: str) -> xr.Dataset:
+def _at(ds: xr.Dataset, dim: str, label: str | int | float, source: str) -> xr.Dataset:
     labels = ds.indexes[dim].tolist() if dim in ds.indexes else []
     if label not in labels:
         got = f"the labels {labels[:20]}" if labels else f"the dimensions {list(ds.sizes)}"

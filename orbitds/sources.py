@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import xarray as xr
 
@@ -138,7 +138,7 @@ def open_files(paths: Sequence[Path], *, chunks: Chunks | None = None) -> xr.Dat
             f"to {paths[-1]}, which do not fit together ({error}). Open fewer of them, and look "
             "for one that is of another grid or given twice."
         ) from error
-    return joined
+    return cast("xr.Dataset", joined)  # datasets in, dataset out
 
 
 def open_file(path: Path, *, chunks: Chunks | None = None) -> xr.Dataset:

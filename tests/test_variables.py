@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from orbitds import variables
-from orbitds.variables import Variable, table, variable
+from orbitds.variables import Variable, table, variable, without_steps
 
 ROWS = list(table().values())
 
@@ -62,22 +63,148 @@ def test_units_convert_from_what_people_use(name, units):
     assert registry.Quantity(1.0, units).to(variable(name).units).magnitude > 0
 
 
-def test_units_are_those_of_the_cf_table():
+# Canonical units of the CF standard name table, version 93.
+CF_UNITS = {
+    "air_pressure_at_mean_sea_level": "Pa",
+    "air_temperature": "K",
+    "atmosphere_mass_content_of_water_vapor": "kg m-2",
+    "cloud_area_fraction": "1",
+    "dew_point_temperature": "K",
+    "eastward_wind": "m s-1",
+    "geopotential": "m2 s-2",
+    "geopotential_height": "m",
+    "land_area_fraction": "1",
+    "latitude": "degree_north",
+    "lwe_thickness_of_precipitation_amount": "m",
+    "lwe_thickness_of_snowfall_amount": "m",
+    "lwe_thickness_of_water_evaporation_amount": "m",
+    "northward_wind": "m s-1",
+    "relative_humidity": "1",
+    "sea_surface_temperature": "K",
+    "specific_humidity": "1",
+    "surface_air_pressure": "Pa",
+    "surface_altitude": "m",
+    "surface_downwelling_longwave_flux_in_air": "W m-2",
+    "surface_downwelling_shortwave_flux_in_air": "W m-2",
+    "thickness_of_rainfall_amount": "m",
+    "volume_fraction_of_condensed_water_in_soil": "1",
+    "wind_speed": "m s-1",
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_standard_names_and_units_are_those_of_the_cf_table(row):
     registry = pytest.importorskip("cf_xarray.units").units
-    canonical = {
-        "eastward_wind": "m s-1",
-        "northward_wind": "m s-1",
-        "air_temperature": "K",
-        "lwe_thickness_of_precipitation_amount": "m",
-        "surface_altitude": "m",
-        "land_area_fraction": "1",
-    }
-    checked = 0
+    if row.standard_name is None:
+        # CF has potential evaporation as a mass only, and no land cover classes of ERA5
+        assert row.name.startswith(("potential_evapotranspiration", "landcover"))
+    else:
+        expected = CF_UNITS[row.standard_name]
+        assert registry.Quantity(1.0, row.units).is_compatible_with(expected)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("t2m", "2m_temperature"),  # ERA5
+        ("2t", "2m_temperature"),
+        ("tp", "total_precipitation_24hr"),
+        ("u10", "10m_u_component_of_wind"),
+        ("d2m", "2m_dewpoint_temperature"),
+        ("msl", "mean_sea_level_pressure"),
+        ("sp", "surface_pressure"),
+        ("tas", "2m_temperature"),  # CMIP
+        ("tasmin", "2m_temperature_min"),
+        ("pr", "total_precipitation_24hr"),
+        ("psl", "mean_sea_level_pressure"),
+        ("huss", "2m_specific_humidity"),
+        ("hurs", "2m_relative_humidity"),
+        ("rsds", "mean_surface_downward_short_wave_radiation_flux"),
+        ("rlds", "mean_surface_downward_long_wave_radiation_flux"),
+        ("sfcWind", "10m_wind_speed"),
+        ("evspsbl", "total_evaporation_24hr"),
+        ("prsn", "snowfall_24hr"),
+        ("zg500", "geopotential_height_500"),
+        ("z500", "geopotential_500"),
+        ("ua200", "u_component_of_wind_200"),
+        ("hus_850", "specific_humidity_850"),
+        ("rr", "total_precipitation_24hr"),  # E-OBS
+        ("precip", "total_precipitation_24hr"),  # CHIRPS
+        ("pet", "potential_evapotranspiration_month"),  # TerraClimate
+    ],
+)
+def test_names_that_people_bring(alias, name):
+    assert variable(alias).name == name
+
+
+def test_amounts_say_what_they_are_summed_over():
+    assert variable("total_precipitation_24hr").period == "day"
+    assert variable("total_precipitation_month").period == "month"
     for row in ROWS:
-        if expected := canonical.get(row.standard_name or ""):
-            assert registry.Quantity(1.0, row.units).is_compatible_with(expected), row.name
-            checked += 1
-    assert checked >= 8
+        assert (row.period is not None) == (row.kind == "flux" and row.units == "mm"), row.name
+        if row.period is not None:
+            assert row.name.endswith({"day": "_24hr", "month": "_month"}[row.period])
+
+
+def test_extremes_of_a_month_are_no_means():
+    low, high = variable("2m_temperature_min_month"), variable("2m_temperature_max_month")
+    assert (low.at_most, high.at_least) == ("2m_temperature", "2m_temperature")
+    assert low.plausible[0] < variable("2m_temperature_min").plausible[0]
+
+
+# --- pressure levels and earlier steps ---
+
+
+def test_a_row_with_levels_stands_for_one_row_a_level():
+    levels = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
+    fields = ("temperature", "u_component_of_wind", "v_component_of_wind", "specific_humidity")
+    for field in (*fields, "geopotential", "geopotential_height"):
+        rows = [variable(f"{field}_{level}") for level in levels]
+        assert [row.level_hpa for row in rows] == list(levels)
+        assert all(row.profiles[0] == field for row in rows)
+        assert field not in table()
+    warm = variable("temperature_850")
+    assert warm.long_name == "temperature at 850 hPa"
+    assert warm.profiles == ("temperature", "t", "ta")
+    assert warm.aliases == ("t850", "t_850", "ta850", "ta_850")
+    assert variable("2m_temperature").level_hpa is None
+    # the standard atmosphere and what is near it
+    assert variable("geopotential_500").plausible[0] < 9.80665 * 5574 < 62_000
+    for place in ("200", "500", "850", "1000"):
+        low, high = variable(f"geopotential_{place}").plausible
+        heights = variable(f"geopotential_height_{place}").plausible
+        assert np.allclose((low / 9.80665, high / 9.80665), heights, atol=220)
+
+
+def test_what_differs_by_level_stands_beside_it(own_table):
+    family = {"long_name": "wind speed", "units": "m s-1", "plausible": [0, 120], "range": 30}
+    own_table({"wind": family | {"aliases": ["w"], "levels": {850: None, 200: {"range": 90}}}})
+    assert list(table()) == ["wind_850", "wind_200"]
+    assert (variable("w850").range, variable("w_200").range) == (30, 90)
+    assert variable("w850").plausible == variable("w200").plausible == (0, 120)
+    own_table({"wind": family | {"levels": {850: {"rnge": 9}}}})
+    with pytest.raises(ValueError, match="unknown name 'rnge'. Did you mean 'range'"):
+        table()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "steps"),
+    [
+        ("2m_temperature", "2m_temperature", 0),
+        ("2m_temperature@-1", "2m_temperature", 1),
+        ("t2m@-12", "t2m", 12),
+        ("2m_temperature@-0", "2m_temperature@-0", 0),
+        ("2m_temperature@1", "2m_temperature@1", 0),
+        ("@-1", "@-1", 0),
+    ],
+)
+def test_suffix_of_an_earlier_step(name, plain, steps):
+    assert without_steps(name) == (plain, steps)
+    if plain in ("2m_temperature", "t2m"):
+        assert variable(name) is table()["2m_temperature"]
+    else:
+        with pytest.raises(KeyError, match="Wanted a variable"):
+            variable(name)
 
 
 def test_values_of_the_paper():
