@@ -80,7 +80,7 @@ def seconds_to_index(entry: Path, *, period: tuple[str, str]) -> tuple[float, in
 
 def main() -> None:
     """Print the seconds of the first and the second time, for blocks of an hour and of a day."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=STEPS)
     steps = parser.parse_args().steps
     for block in (24, 1):

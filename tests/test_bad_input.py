@@ -661,7 +661,7 @@ def test_train_refuses_a_wrong_factor(refused, files):
 
 def test_train_refuses_files_that_hold_no_data(refused, files):
     describe_pair(files, data="none.nc")
-    refused(*train(), told=r"Wanted a NetCDF file or a Zarr store, got \S*/none.nc, .*\. Check")
+    refused(*train(), told=r"Wanted none\.nc .*, got no such file in .*ORBITDS_DATA")
     text(files / "spoilt.nc")
     describe_pair(files, data="spoilt.nc")
     refused(*train(), told=NOT_DATA)

@@ -165,5 +165,10 @@ def test_without_a_climatology_there_is_none(region, pair):
     assert months_climatology(region, 0, np.array([1])) is not None
 
 
-def test_precipitation_alone_is_an_amount():
-    assert [name for name in table() if scales_by_ratio(name)] == ["total_precipitation_24hr"]
+def test_precipitation_alone_scales_by_its_ratio():
+    water = {
+        f"{kind}_{period}"
+        for kind in ("total_precipitation", "snowfall")
+        for period in ("24hr", "month")
+    }
+    assert {name for name in table() if scales_by_ratio(name)} == {*water, "rainfall_month"}
