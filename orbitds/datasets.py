@@ -182,7 +182,7 @@ def find_files(entry: DatasetEntry, folders: list[Path]) -> list[Path]:
             return [_inside(folder, str(one.relative_to(folder))) for one in found]
     raise FileNotFoundError(
         f"Wanted {path} ({entry.title}), got no such file in {[str(one) for one in folders]}. "
-        f"{entry.access + ' ' if entry.access else ''}Put it there, or set {ENVIRONMENT} to the "
+        f"{entry.access + ' ' if entry.access else ''}Copy it there, or set {ENVIRONMENT} to the "
         "folder that holds it."
     )
 

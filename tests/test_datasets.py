@@ -200,7 +200,7 @@ def test_absent_files_are_told_with_the_way_to_get_them(mine, tmp_path, monkeypa
     text = str(told.value)
     assert "Wanted absent.nc (noise), got no such file in" in text
     assert str(tmp_path / "data") in text
-    assert "Ask nobody. Put it there, or set ORBITDS_DATA" in text
+    assert "Ask nobody. Copy it there, or set ORBITDS_DATA" in text
 
 
 @pytest.mark.parametrize("path", ["../secret.nc", "../*.nc", "/secret.nc", "link.nc", "l*.nc"])
