@@ -39,6 +39,8 @@ class Variable(Frozen):
     """Weight of the variable in the training loss."""
     kind: Literal["state", "flux", "static"] = "state"
     """Whether a value holds at an instant, over a period, or for ever."""
+    period: Literal["day", "month"] | None = None
+    """What an amount is summed over."""
     aliases: tuple[str, ...] = ()
     """Other names under which data sets carry the variable."""
 

@@ -11,8 +11,9 @@ from orbitds.catalog import open_dataset
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
 from orbitds.data.blocks import block_slices, time_blocks
-from orbitds.data.door import check_values, enter
+from orbitds.data.door import enter
 from orbitds.data.layout import rising
+from orbitds.data.values import check_values
 from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
 from orbitds.eval.report import Row, Table, write_report
 from orbitds.grid import Grid

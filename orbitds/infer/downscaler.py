@@ -11,8 +11,9 @@ import xarray as xr
 from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from orbitds.data.door import check_values, enter
+from orbitds.data.door import enter
 from orbitds.data.pair import stack
+from orbitds.data.values import check_values
 from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.constrain import check_constraints, constrained
