@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -96,6 +96,22 @@ class Tally:
             f"Check the unit and undecoded fill values: {value:g} {row.units} stands in {count} "
             "of them. Name it in the attribute _FillValue before decoding, or use ds.where."
         )
+
+
+def check_missing(missing: str) -> Missing:
+    """Return a policy for missing values, or refuse what is none.
+
+    Raises
+    ------
+    ValueError
+        If it is neither ``error`` nor ``mask``.
+    """
+    if missing not in get_args(Missing):
+        raise ValueError(
+            f"Wanted missing values to be an 'error' or a 'mask', got {missing!r}. "
+            "Choose one of the two."
+        )
+    return cast("Missing", missing)
 
 
 def check_values(name: str, values: np.ndarray, *, missing: str = "error") -> None:
