@@ -1,6 +1,7 @@
 """Look through a dataset: what it holds, what of it a run would accept, and why not the rest."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from orbitds.data.times import cadence, is_dates, span
 from orbitds.data.units import units_of
 from orbitds.data.values import Missing, Tally
 from orbitds.grid import Grid
-from orbitds.variables import table, variable
+from orbitds.variables import table, variable, without_steps
 
 
 def check(
@@ -31,7 +32,8 @@ def check(
     Parameters
     ----------
     variables
-        Names in the vocabulary that a run wants; by default whatever the dataset holds of it.
+        Names in the vocabulary that a run wants, those of earlier steps (``@-1``) included, for
+        which no step may be left out; by default whatever the dataset holds of it.
     missing, units
         As in :func:`~orbitds.data.door.enter`, which every run and this check pass.
     fits
@@ -42,11 +44,13 @@ def check(
     Report
         With all numbers in the units of the vocabulary.
     """
-    names = list(dict.fromkeys(recognised(ds) if variables is None else variables))
+    wanted = [without_steps(name) for name in variables or ()]
+    times: Literal["any", "unbroken"] = "unbroken" if any(k for _, k in wanted) else "any"
+    names = recognised(ds) if variables is None else list(dict.fromkeys(n for n, _ in wanted))
     entered, rows = {}, []
     for name in names:
         try:
-            entered[name] = enter(ds, [name], missing=missing, units=units)
+            entered[name] = enter(ds, [name], missing=missing, units=units, times=times)
         except (ValueError, KeyError) as error:
             rows.append(_row(ds, name, units, problem=_message(error)))
         else:
@@ -60,10 +64,10 @@ def check(
     if len(rows) > 1 and len({row.problem for row in rows}) == 1 and rows[0].problem:
         problems.append(rows[0].problem)
         rows = [row.model_copy(update={"problem": None}) for row in rows]
-    grid, times = None, None
+    grid, axis = None, None
     if entered:
         try:  # together, as a run does
-            whole = enter(ds, list(entered), missing=missing, units=units).ds
+            whole = enter(ds, list(entered), missing=missing, units=units, times=times).ds
             grid = Grid.of(whole)
             notes += fits(grid) if fits is not None else ()
         except ValueError as error:
@@ -71,11 +75,11 @@ def check(
             whole = next(iter(entered.values())).ds
         timed = [part.ds for part in entered.values() if "time" in part.ds.dims]
         grid = _grid(grid or Grid.of(whole))
-        times = _times(timed[0]["time"]) if timed else None
+        axis = _times(timed[0]["time"]) if timed else None
     return Report(
         variables=tuple(rows),
         grid=grid,
-        times=times,
+        times=axis,
         unknown=unknown,
         problems=tuple(problems),
         notes=tuple(notes),

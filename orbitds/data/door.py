@@ -13,9 +13,11 @@ from orbitds.data.find import find_variable, squeezed
 from orbitds.data.layout import Layout, column_order, rising, row_order
 from orbitds.data.times import check_times, check_unbroken
 from orbitds.data.units import convert, units_of
-from orbitds.data.values import Missing
+from orbitds.data.values import Missing, check_values
 from orbitds.grid import Grid
 from orbitds.variables import variable
+
+__all__ = ["DIMENSIONS", "Entered", "check_values", "declared_missing", "enter"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ def enter(
     missing: Missing = "error",
     units: Mapping[str, str] | None = None,
     times: Literal["any", "unbroken"] = "any",
+    amounts: Literal["whole", "parts"] = "whole",
 ) -> Entered:
     """Return the wanted variables in canonical form, lazily.
 
@@ -53,6 +56,9 @@ def enter(
         Units by variable, ours or the caller's name, where the data state none or a wrong one.
     times
         Whether steps may be left out of the time axis.
+    amounts
+        Whether sums such as precipitation are of the whole period of their row, or of the shorter
+        steps of the data, to be summed up.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def enter(
         notes += [f"{of.theirs}: the dimension {dim!r} of size one is left out" for dim in single]
         _check_dimensions(name, field, names)
         stated = units_of(units, name, of.theirs)
-        fields[name] = convert(field, variable(name), time=dates, units=stated)
+        fields[name] = convert(field, variable(name), time=dates, units=stated, amounts=amounts)
     first = fields[next(iter(found))]
     order = tuple(axis for dim in first.dims for axis, name in names.items() if name == dim)
     entered = xr.Dataset(_without_conflicts(fields), attrs=ds.attrs)

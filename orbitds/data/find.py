@@ -1,6 +1,5 @@
 """Which of a caller's variables is the one that is wanted: by name, and by level."""
 
-import re
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 
@@ -127,9 +126,10 @@ def levels_hpa(level: xr.DataArray) -> np.ndarray:
 
 def _at_level(ds: xr.Dataset, row: Variable) -> list[Found]:
     """Return where a quantity lies at the pressure of the row."""
-    wanted, quantities = _quantities(row)
-    found = []
-    for key in (key for key in quantities if key in ds.data_vars):
+    found, wanted = [], row.level_hpa
+    if wanted is None:
+        return found
+    for key in (key for key in row.profiles if key in ds.data_vars):
         dimension = level_dimension(ds, key)
         if dimension is None:
             continue
@@ -150,16 +150,6 @@ def _holds(ds: xr.Dataset, row: Variable) -> bool:
         return bool(_at_level(ds, row))
     except ValueError:  # of another level
         return False
-
-
-def _quantities(row: Variable) -> tuple[float, list[str]]:
-    """Return the pressure in a row's name, and the names of its quantity without it."""
-    level = re.search(r"_(\d+)$", row.name)
-    if level is None:
-        return 0.0, []
-    names = (row.name.removesuffix(level[0]), *row.aliases)
-    without = [name.removesuffix(level[1]).removesuffix("_") for name in names]
-    return float(level[1]), list(dict.fromkeys(name for name in without if name))
 
 
 def _listed(values: np.ndarray) -> str:

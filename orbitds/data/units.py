@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -61,6 +62,7 @@ def convert(
     *,
     time: xr.DataArray | None = None,
     units: str | None = None,
+    amounts: Literal["whole", "parts"] = "whole",
 ) -> xr.DataArray:
     """Return a field in the unit of its row, lazily.
 
@@ -74,6 +76,9 @@ def convert(
         The times of the field, a scalar for a single map; needed for amounts.
     units
         What the caller states; instead of the attribute ``units``.
+    amounts
+        ``whole``: an amount is that of the row's period, or refused. ``parts``: it is that of the
+        time step, and so is what a rate becomes.
 
     Raises
     ------
@@ -87,10 +92,10 @@ def convert(
             f"State it: ds[{str(field.name)!r}].attrs['units'] = {row.units!r}, if that is it."
         )
     scale, offset, per = _affine(given, row)
-    if row.period is not None:
+    if row.period is not None and amounts == "whole":
         _check_period(field, row, time, per=per, given=str(given))
     if per is not None:
-        scale = scale * _length(row, per, time)
+        scale = scale * (_length(row, per, time) if amounts == "whole" else _step(per, time))
     if isinstance(scale, xr.DataArray) or (scale, offset) != (1.0, 0.0):
         # integers would lose what stands behind the point
         dtype = field.dtype if field.dtype.kind == "f" else np.float32
@@ -169,6 +174,18 @@ def _length(row: Variable, per: str, time: xr.DataArray | None) -> Factor:
         f"Wanted {row.name}, which is summed over a {row.period}, got a rate per {per}. "
         f"Give daily data, or Name the variable of a {per}: {_of_period(row, per) or 'none known'}."
     )
+
+
+def _step(per: str, time: xr.DataArray | None) -> float:
+    """Return how many of the periods of a rate a time step is."""
+    found = None if time is None or time.ndim == 0 else cadence(time)
+    if found is None or per != "day":
+        raise ValueError(
+            "Wanted a rate and at least two dates, to know the amount of each step, got a rate per "
+            f"{per} {'without dates' if found is None else f'every {found.label}'}. "
+            "Give more times."
+        )
+    return found.step_s / DAY_S
 
 
 def _check_period(
