@@ -85,7 +85,7 @@ def enter(
         fields[name] = convert(field, variable(name), time=dates, units=stated, amounts=amounts)
     first = fields[next(iter(found))]
     order = tuple(axis for dim in first.dims for axis, name in names.items() if name == dim)
-    entered = xr.Dataset(_without_conflicts(fields), attrs=ds.attrs)
+    entered = xr.Dataset(fields, attrs=ds.attrs)
     extra = _further_coordinates(ds, entered, names)
     entered = entered.drop_vars(set(entered.coords) - set(names.values()))
     entered = entered.rename({theirs: ours for ours, theirs in names.items() if ours != theirs})
@@ -109,16 +109,6 @@ def declared_missing(name_or_path: str | Path) -> Missing:
     if Path(text).suffix in {".yaml", ".yml"} or text in dataset_names():
         return dataset_entry(name_or_path).missing
     return "error"
-
-
-def _without_conflicts(fields: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Return fields without the scalar coordinates that differ between them, such as a height."""
-    unlike = set()
-    for field in fields.values():
-        for other in fields.values():
-            both = set(field.coords) & set(other.coords)
-            unlike |= {key for key in both if not field[key].variable.equals(other[key].variable)}
-    return {name: field.drop_vars(unlike & set(field.coords)) for name, field in fields.items()}
 
 
 def _further_coordinates(ds: xr.Dataset, fields: xr.Dataset, names: dict[str, str]) -> xr.Dataset:
