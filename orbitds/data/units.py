@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -38,7 +38,6 @@ _SPELLINGS = {
 }
 # Words that people write inside a unit, to find the nearest reading of what is none.
 _WORDS = {
-    "celcius": "degC",
     "kelvins": "K",
     "mon": "month",
     "mth": "month",
@@ -118,45 +117,44 @@ def _affine(given: object, row: Variable) -> tuple[float, float, str | None]:
     return found
 
 
-@cache
 def _try(units: str, row: Variable) -> tuple[float, float, str | None] | None:
     """Return how a unit becomes the row's, None if it does not."""
     units = _SPELLINGS.get(units.strip(), units)
     if units == row.units:
         return 1.0, 0.0, None
-    from cf_xarray.units import units as registry
-
-    wanted = registry.Unit(row.units)
     try:
-        found = registry.Quantity(1.0, units)
-        if found.is_compatible_with(wanted):
-            zero, one = (
-                registry.Quantity(value, units).to(wanted).magnitude for value in (0.0, 1.0)
-            )
-            return float(one - zero), float(zero), None
-        if wanted.dimensionality == {"[length]": 1} and row.period is None:
-            return (
-                float((found / registry.Quantity(GRAVITY, "m s-2")).to(wanted).magnitude),
-                0.0,
-                None,
-            )
-        if wanted.dimensionality == {"[length]": 2, "[time]": -2}:
-            return (
-                float((found * registry.Quantity(GRAVITY, "m s-2")).to(wanted).magnitude),
-                0.0,
-                None,
-            )
-        if row.period is None or wanted.dimensionality != {"[length]": 1}:
-            return None
-        if "[mass]" in found.dimensionality:
-            found = found / registry.Quantity(WATER_KG_M3, "kg m-3")
-        if found.dimensionality == {"[length]": 1}:
-            return float(found.to(wanted).magnitude), 0.0, None
-        per_month = "month" in str(found.units)
-        per = "month" if per_month else "day"
-        return float((found * registry.Quantity(1.0, per)).to(wanted).magnitude), 0.0, per
+        return _by_pint(units, row.units, is_amount=row.period is not None)
     except Exception:
         return None
+
+
+@cache
+def _by_pint(units: str, wanted: str, *, is_amount: bool) -> tuple[float, float, str | None]:
+    """Return scale, offset and period; raises one of many errors where units do not convert."""
+    from cf_xarray.units import units as pint_units
+
+    registry: Any = pint_units
+
+    def magnitude(quantity: Any) -> float:  # noqa: ANN401  pint's
+        return float(quantity.to(wanted).magnitude)
+
+    found, aim = registry.Quantity(1.0, units), registry.Unit(wanted)
+    if found.is_compatible_with(aim):
+        zero, one = (magnitude(registry.Quantity(value, units)) for value in (0.0, 1.0))
+        return one - zero, zero, None
+    if not is_amount:
+        gravity, length = registry.Quantity(GRAVITY, "m s-2"), {"[length]": 1}
+        if aim.dimensionality == length:
+            return magnitude(found / gravity), 0.0, None
+        if found.dimensionality == length:
+            return magnitude(found * gravity), 0.0, None
+        raise ValueError(units)
+    if "[mass]" in found.dimensionality:
+        found = found / registry.Quantity(WATER_KG_M3, "kg m-3")
+    if found.dimensionality == {"[length]": 1}:
+        return magnitude(found), 0.0, None
+    per = "month" if "month" in str(found.units) else "day"
+    return magnitude(found * registry.Quantity(1.0, per)), 0.0, per
 
 
 def _length(row: Variable, per: str, time: xr.DataArray | None) -> Factor:

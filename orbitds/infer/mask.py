@@ -34,9 +34,9 @@ def missing_cells(
     """
     gaps = np.isnan(fields)
     shared = [place for place, name in enumerate(inputs) if name in outputs]
-    others = gaps[:, shared or slice(None)].any(axis=1)
+    others = np.any(gaps[:, shared] if shared else gaps, axis=1)
     own = [gaps[:, inputs.index(name)] if name in inputs else others for name in outputs]
-    without = gaps.all(axis=(2, 3)).any(axis=1)
+    without = np.any(np.all(gaps, axis=(2, 3)), axis=1)
     return np.stack(own, axis=1) | without[:, None, None, None]
 
 

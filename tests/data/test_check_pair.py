@@ -13,9 +13,10 @@ def described(pair, tmp_path):
     """Write the pair's fine data and its description; return a function that spoils the data."""
 
     def write(spoil=lambda ds: ds, missing="error"):
-        spoil(pair.fine.copy(deep=True)).to_netcdf(tmp_path / "fine.nc", mode="w")
+        path = f"fine_{len(list(tmp_path.iterdir()))}.nc"  # an earlier one may be open
+        spoil(pair.fine.copy(deep=True)).to_netcdf(tmp_path / path)
         dataset = {
-            "title": "made up", "path": "fine.nc", "licence": "none", "citation": "none",
+            "title": "made up", "path": path, "licence": "none", "citation": "none",
             "resolution_deg": 10, "variables": list(pair.outputs), "missing": missing,
         }  # fmt: skip
         (tmp_path / "fine.yaml").write_text(yaml.safe_dump(dataset))

@@ -101,6 +101,7 @@ def test_parts_of_a_day_are_amounts_of_their_steps():
         given, time = field(units, freq="6h")
         seen = convert(given, DAILY, time=time, amounts="parts")
         np.testing.assert_allclose(seen, VALUES * factor, rtol=1e-6)
+    given, time = field("mm h-1", freq="6h")
     with pytest.raises(ValueError, match="at least two dates"):
         convert(given.isel(time=[0]), DAILY, time=time.isel(time=[0]), amounts="parts")
 
@@ -184,3 +185,9 @@ def test_other_quantities_are_refused(units):
     given, time = field(units)
     with pytest.raises(ValueError, match=r"Wanted total_precipitation_24hr in 'mm'.*Correct"):
         convert(given, DAILY, time=time)
+
+
+def test_seconds_are_no_wind():
+    # times gravity they would be
+    with pytest.raises(ValueError, match=r"Wanted eastward_wind in 'm s-1'.*got 's'"):
+        convert(field("s")[0], variable("eastward_wind"))

@@ -49,11 +49,11 @@ def test_scattered_values_are_no_fill_value():
 def test_a_field_without_any_value_is_refused_as_a_whole_only():
     tally = Tally(WARMTH)
     tally.add(np.full((2, 3), np.nan))
-    assert "NaN in all of 6 cells" in tally.problem("mask")
+    assert "NaN in all of 6 cells" in str(tally.problem("mask"))
     check_values(WARMTH, np.full((2, 3), np.nan), missing="mask")  # a block may be all sea
     tally.add(np.full((2, 3), 280.0))
     assert tally.problem("mask") is None
-    assert "NaN in 6 of 12 cells" in tally.problem("error")
+    assert "NaN in 6 of 12 cells" in str(tally.problem("error"))
 
 
 def test_policies_are_two():
