@@ -1,5 +1,7 @@
+import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 
@@ -78,3 +80,73 @@ def test_catalog_show_knows_the_nearest_name(orbitds):
     answer = orbitds("catalog", "show", name[:-1])
     assert answer.code != 0
     assert f"got '{name[:-1]}'. Did you mean '{name}'?" in answer.err
+
+
+# --- check ---
+
+
+def test_check_accepts_the_embedded_data(orbitds):
+    answer = orbitds("check", "fnoc_navy_winds_2p5deg")
+    assert answer.code == 0
+    assert "132, 1982-01-01 to 1992-12-01, every 1 month" in answer.out
+    assert "A run would be accepted." in answer.out
+
+
+def test_check_says_the_same_in_json(orbitds, coarse, tmp_path):
+    coarse["eastward_wind"][3, 2, 1] = np.nan
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    answer = orbitds("check", tmp_path / "coarse.nc", "--json")
+    assert answer.code == 1
+    told = json.loads(answer.out)
+    part = told["parts"][str(tmp_path / "coarse.nc")]
+    assert (told["accepted"], part["accepted"]) == (False, False)
+    wind = next(row for row in part["variables"] if row["name"] == "eastward_wind")
+    assert (wind["missing"], wind["cells"]) == (1, 924)
+    assert wind["problem"].startswith("Wanted eastward_wind without missing values, got NaN in 1 ")
+    shown = orbitds("check", tmp_path / "coarse.nc")
+    assert shown.code == 1
+    assert wind["problem"] in shown.out
+    assert wind["first_place"] in shown.out
+    assert orbitds("check", tmp_path / "coarse.nc", "--missing", "mask").code == 0
+
+
+def test_check_for_a_checkpoint_knows_its_variables_and_spacing(
+    orbitds, coarse, checkpoint_folder, tmp_path
+):
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    good = orbitds("check", tmp_path / "coarse.nc", "--checkpoint", checkpoint_folder)
+    assert good.code == 0
+    coarse.drop_vars("eastward_wind").to_netcdf(tmp_path / "less.nc")
+    less = orbitds("check", tmp_path / "less.nc", "--checkpoint", checkpoint_folder)
+    assert less.code == 1
+    assert "Wanted the variable 'eastward_wind'" in less.out
+    near = coarse.assign_coords(latitude=coarse["latitude"] / 2)
+    near["latitude"].attrs = coarse["latitude"].attrs
+    near.to_netcdf(tmp_path / "near.nc")
+    wrong = orbitds("check", tmp_path / "near.nc", "--checkpoint", checkpoint_folder)
+    assert wrong.code == 1
+    assert "Wanted a grid spacing of 2859 km" in wrong.out
+    # elsewhere is accepted, and noted
+    coarse.isel(latitude=slice(1, 5)).assign_coords(latitude=coarse["latitude"][1:5] + 3).to_netcdf(
+        tmp_path / "elsewhere.nc"
+    )
+    other = orbitds("check", tmp_path / "elsewhere.nc", "--checkpoint", checkpoint_folder)
+    assert other.code == 0
+    assert "outside the training region" in other.out
+
+
+def test_check_of_a_pair_looks_at_all_its_sides(orbitds):
+    answer = orbitds("check", "--pair", "navy_winds_10deg_to_2p5deg", "--json")
+    assert answer.code == 0
+    sides = [name.partition(": ")[2] for name in json.loads(answer.out)["parts"]]
+    assert sides == ["coarse", "fine", "statics"]
+    fine = orbitds("check", "fnoc_navy_winds_2p5deg", "--pair", "navy_winds_10deg_to_2p5deg")
+    assert fine.code == 1
+    assert "that of the coarse side of navy_winds_10deg_to_2p5deg, got 278 km" in fine.out
+
+
+def test_check_wants_something_to_look_at(orbitds):
+    assert "got neither" in orbitds("check").err
+    both = orbitds("check", "x.nc", "--checkpoint", "c", "--pair", "p")
+    assert "got both flags" in both.err
+    assert orbitds("check", "no_such.nc").code == 1

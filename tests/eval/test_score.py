@@ -358,3 +358,18 @@ def test_earlier_scores_are_replaced_only_on_request(tmp_path, earlier):
         table.rows[0].rmse
     )
     assert "earlier" not in (tmp_path / "scores" / "scores.md").read_text()
+
+
+def test_cells_without_a_prediction_count_for_no_method():
+    truth = weather(rows=12, columns=18)
+    prediction, coarse = perturbed(truth), block_mean(truth, 3)
+    prediction[WIND][1, 2:4, 5] = np.nan
+    coarse[WIND][1, 0, 1] = np.nan
+    with pytest.raises(ValueError, match="got NaN in 2 of"):
+        score(prediction, truth)
+    table = score(prediction, truth, coarse=coarse, missing="mask")
+    masked = truth[WIND].where(prediction[WIND].notnull()).values
+    rmse, bias, _ = reference(prediction[WIND].values, masked)
+    row = next(row for row in table.rows if row.variable == WIND and row.method == "Reslim")
+    np.testing.assert_allclose([row.rmse, row.bias], [rmse, bias], rtol=1e-6)
+    assert all(np.isfinite(row.rmse) for row in table.rows)
