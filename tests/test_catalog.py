@@ -280,7 +280,7 @@ def test_dataset_entry_must_state_its_terms(entry):
         ({"coarse": {"coarsn": 4}}, "unknown name 'coarse.CoarsenEntry.coarsn'.*'coarse.coarsen'"),
         (
             {"statics": {"dataset": "noise", "variables_": []}},
-            "'statics.variables_'.*'statics.variables'",
+            "'statics.StaticsEntry.variables_'.*'statics.variables'",
         ),
         ({"split": {"train": ["1982", "1985"]}}, r"train, validate and test .*got \['train'\]"),
         ({"split": PAIR["split"] | {"tests": ["1", "2"]}}, "split.tests"),
