@@ -41,7 +41,7 @@ class CoarsenEntry(Frozen):
     """A coarse dataset made from the fine one by block means."""
 
     coarsen: PositiveInt
-    """Fine cells along the edge of a coarse cell; what is left over in the south and east is cut."""
+    """Fine cells along the edge of a coarse cell; what is left in the south and east is cut."""
     least_valid: float = Field(default=0.5, ge=0, le=1)
     """Share of a coarse cell that must have values: its mean is over these, below it is missing.
 

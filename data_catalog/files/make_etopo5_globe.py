@@ -12,6 +12,7 @@ Sources, all free to pass on (see LICENSE-ferret-datasets.txt):
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def orography(path: Path) -> xr.DataArray:
 def overlap(edges: Array, parts: Array) -> scipy.sparse.csr_array:
     """Share of each interval between rising edges that lies between each two of `parts`."""
     shares = scipy.sparse.lil_array((edges.size - 1, parts.size - 1))
-    for row, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for row, (low, high) in enumerate(itertools.pairwise(edges)):
         first = np.searchsorted(parts, low, "right") - 1
         stop = np.searchsorted(parts, high, "left")
         inner = np.clip(parts[first : stop + 1], low, high)
