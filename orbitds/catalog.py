@@ -1,40 +1,38 @@
 """What the data are: descriptions of datasets and pairs, opened lazily as xarray."""
 
 import itertools
-import json
 from pathlib import Path
 from typing import Literal
 
 import xarray as xr
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from orbitds.resources import did_you_mean, locate, names, read_yaml, share
+from orbitds.datasets import (
+    DatasetEntry,
+    dataset_entry,
+    dataset_names,
+    open_entry,
+    roots,
+    whereabouts,
+)
+from orbitds.resources import did_you_mean, locate, names, read_yaml
 from orbitds.schema import Frozen, parse
+from orbitds.sources import address, open_address, open_files
 
 FOLDER = "data_catalog"
 
-
-class DatasetEntry(Frozen):
-    """A dataset: where it is, what it holds and under which terms."""
-
-    title: str
-    """One line for people."""
-    path: str
-    """NetCDF file or Zarr store, relative to `data_catalog/files` or to the user's YAML file."""
-    licence: str
-    """Terms of use."""
-    citation: str
-    """How to cite the data."""
-    description: str = ""
-    """What was done to the data, known defects."""
-    resolution_deg: float
-    """Width of a cell."""
-    period: tuple[str, str] | None = None
-    """First and last time."""
-    variables: tuple[str, ...]
-    """Names in the vocabulary."""
-    missing: Literal["error", "mask"] = "error"
-    """Whether NaN is a mistake, or marks cells that the product does not cover."""
+__all__ = [
+    "CoarsenEntry",
+    "DatasetEntry",
+    "PairEntry",
+    "StaticsEntry",
+    "dataset_entry",
+    "dataset_names",
+    "describe",
+    "open_dataset",
+    "pair_entry",
+    "pair_names",
+]
 
 
 class CoarsenEntry(Frozen):
@@ -133,20 +131,9 @@ class PairEntry(Frozen):
         return self
 
 
-def dataset_names() -> list[str]:
-    """Return the names of the shipped dataset entries."""
-    return names(f"{FOLDER}/datasets")
-
-
 def pair_names() -> list[str]:
     """Return the names of the shipped pair entries."""
     return names(f"{FOLDER}/pairs")
-
-
-def dataset_entry(name_or_path: str | Path) -> DatasetEntry:
-    """Return the description of a dataset, by its name or the path of a YAML file."""
-    path = locate(name_or_path, f"{FOLDER}/datasets")
-    return parse(DatasetEntry, read_yaml(path), source=str(path))
 
 
 def pair_entry(name_or_path: str | Path) -> PairEntry:
@@ -156,66 +143,48 @@ def pair_entry(name_or_path: str | Path) -> PairEntry:
 
 
 def open_dataset(name_or_path: str | Path) -> xr.Dataset:
-    """Open a dataset lazily, by its catalog name or as a NetCDF file or Zarr store.
+    """Open a dataset lazily, by its catalog name, its path or its address.
 
     Parameters
     ----------
     name_or_path
-        A name from ``orbitds catalog list``, the path of a catalog YAML file, or the path of the
-        data themselves.
+        A name from ``orbitds catalog list``, the path of a catalog YAML file, or the data
+        themselves: a NetCDF or GRIB file, a Zarr store, a pattern such as ``era5/*.nc``, or an
+        address such as ``https://...`` or ``gs://...``.
 
     Returns
     -------
     xarray.Dataset
-        Backed by dask, with the names and coordinates of the file.
+        Backed by dask, with the names and coordinates of the file; an entry may change names and
+        units and select along further dimensions.
 
     Raises
     ------
     FileNotFoundError
         If there is no such name or file.
     ValueError
-        If the file is neither NetCDF nor Zarr.
+        If the file is neither NetCDF nor Zarr nor GRIB, or not what its entry says.
+    ConnectionError
+        If an address does not open.
+    ImportError
+        If an extra is missing; the message names it.
     """
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or str(name_or_path) in dataset_names():
-        entry = dataset_entry(name_or_path)
-        return open_file(_inside(_root(name_or_path), entry.path))
-    if path.exists():
-        return open_file(path)
+    path, text = Path(name_or_path), str(name_or_path)
+    if url := address(text):
+        return open_address(url)
+    if path.suffix in {".yaml", ".yml"} or text in dataset_names():
+        return open_entry(name_or_path)
+    paths = [path] if path.exists() else sorted(Path(path.anchor).glob(_pattern(path)))
+    if paths:
+        return open_files(paths)
     raise FileNotFoundError(
-        f"Wanted a NetCDF file, a Zarr store or one of {dataset_names()}, got "
-        f"{str(name_or_path)!r}, which does not exist. Check the path."
-        + did_you_mean(str(name_or_path), dataset_names())
+        f"Wanted a NetCDF file, a Zarr store or one of {dataset_names()}, got {text!r}, which does "
+        "not exist. Check the path." + did_you_mean(text, dataset_names())
     )
 
 
-def open_file(path: Path) -> xr.Dataset:
-    """Open a NetCDF file or a Zarr store lazily.
-
-    Raises
-    ------
-    ValueError
-        If the content is neither.
-    """
-    is_zarr = path.is_dir() and ((path / "zarr.json").exists() or (path / ".zgroup").exists())
-    try:
-        if is_zarr:
-            return xr.open_zarr(path, consolidated=_is_consolidated(path), chunks={})
-        # `auto`: the whole of a variable that the file does not chunk may not fit in memory
-        return xr.open_dataset(path, engine="netcdf4", chunks="auto")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"Wanted a NetCDF file or a Zarr store, got {path}, which opens as neither "
-            f"({error}). Check the path, and that the file is complete."
-        ) from error
-
-
-def _is_consolidated(store: Path) -> bool:
-    """Whether a local store has consolidated metadata; xarray warns where it has to find out."""
-    group = store / "zarr.json"
-    if group.exists():
-        return "consolidated_metadata" in json.loads(group.read_text(encoding="utf-8"))
-    return (store / ".zmetadata").exists()
+def _pattern(path: Path) -> str:
+    return str(path.relative_to(path.anchor))
 
 
 def describe(name: str) -> dict:
@@ -227,7 +196,12 @@ def describe(name: str) -> dict:
         If the name is not in the catalog; the message names the nearest one.
     """
     if name in dataset_names():
-        return dataset_entry(name).model_dump(mode="json")
+        entry = dataset_entry(name)
+        told = entry.model_dump(mode="json", exclude_defaults=True) | {"missing": entry.missing}
+        where = {"data": whereabouts(name)}
+        if where["data"] == "absent":
+            where["looked_in"] = [str(folder) for folder in roots(name)]
+        return told | where
     if name in pair_names():
         entry = pair_entry(name)
         statics = entry.statics.dataset if isinstance(entry.statics, StaticsEntry) else None
@@ -242,19 +216,3 @@ def describe(name: str) -> dict:
     raise FileNotFoundError(
         f"Wanted a name of the catalog, one of {known}, got {name!r}." + did_you_mean(name, known)
     )
-
-
-def _root(name_or_path: str | Path) -> Path:
-    """Folder that an entry's path is relative to, and may not leave."""
-    path = Path(name_or_path)
-    return path.parent if path.suffix in {".yaml", ".yml"} else share(f"{FOLDER}/files")
-
-
-def _inside(root: Path, relative: str) -> Path:
-    path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise ValueError(
-            f"Wanted a path inside {root}, got {relative!r}, which leaves it. "
-            "Move the YAML file beside its data, or open the data by their own path."
-        )
-    return path

@@ -1,13 +1,16 @@
 """The vocabulary: one row per variable with its CF name, unit, transform and ranges."""
 
+import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from typing import Literal
+from typing import Any, Literal
 
 from orbitds.resources import did_you_mean, read_yaml, share
 from orbitds.schema import Frozen, parse
 
 TABLE = "data_catalog/variables.yaml"
+# `2m_temperature@-1`: the same variable one time step earlier.
+_EARLIER = re.compile(r"(?P<name>.+)@-(?P<steps>[1-9]\d*)")
 
 
 class Variable(Frozen):
@@ -39,6 +42,12 @@ class Variable(Frozen):
     """Weight of the variable in the training loss."""
     kind: Literal["state", "flux", "static"] = "state"
     """Whether a value holds at an instant, over a period, or for ever."""
+    period: Literal["day", "month"] | None = None
+    """What an amount is summed over; None for what is no amount."""
+    level_hpa: float | None = None
+    """Pressure level, for a row that stands for one level."""
+    profiles: tuple[str, ...] = ()
+    """Names under which data carry the field on several levels, along a dimension of levels."""
     aliases: tuple[str, ...] = ()
     """Other names under which data sets carry the variable."""
 
@@ -53,7 +62,9 @@ def table() -> dict[str, Variable]:
     """Return the shipped vocabulary, by name."""
     found = read_yaml(share(TABLE))
     rows = {
-        name: parse(Variable, {"name": name} | row, source=TABLE) for name, row in found.items()
+        name: parse(Variable, {"name": name} | row, source=TABLE)
+        for written, content in found.items()
+        for name, row in _on_levels(written, content).items()
     }
     _check_order(rows)
     return rows
@@ -62,22 +73,50 @@ def table() -> dict[str, Variable]:
 def variable(name: str) -> Variable:
     """Return the row of a variable, by its name or one of its aliases.
 
+    ``2m_temperature@-1``, the variable one time step earlier, has the row of ``2m_temperature``.
+
     Raises
     ------
     KeyError
         If the name is not in the vocabulary; the message names the nearest one.
     """
     rows = table()
-    if name in rows:
-        return rows[name]
+    plain, _ = without_steps(name)
+    if plain in rows:
+        return rows[plain]
     for row in rows.values():
-        if name in row.aliases:
+        if plain in row.aliases:
             return row
-    hint = did_you_mean(name, [*rows, *(alias for row in rows.values() for alias in row.aliases)])
+    hint = did_you_mean(plain, [*rows, *(alias for row in rows.values() for alias in row.aliases)])
     raise KeyError(
         f"Wanted a variable of data_catalog/variables.yaml, got {name!r}.{hint} "
         "Rename the variable, or add a row for it."
     )
+
+
+def without_steps(name: str) -> tuple[str, int]:
+    """Return the name without its suffix ``@-k``, and k, the time steps that it lies earlier."""
+    earlier = _EARLIER.fullmatch(name)
+    return (earlier["name"], int(earlier["steps"])) if earlier else (name, 0)
+
+
+def _on_levels(name: str, row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the row, or the rows of its pressure levels with what differs there."""
+    if "levels" not in row:
+        return {name: row}
+    family = {key: value for key, value in row.items() if key != "levels"}
+    short = family.get("aliases", ())
+    return {
+        f"{name}_{level}": family
+        | {
+            "long_name": f"{family.get('long_name', name)} at {level} hPa",
+            "level_hpa": level,
+            "profiles": (name, *short),
+            "aliases": tuple(f"{alias}{mark}{level}" for alias in short for mark in ("", "_")),
+        }
+        | (own or {})
+        for level, own in row["levels"].items()
+    }
 
 
 def _check_order(rows: dict[str, Variable]) -> None:

@@ -17,13 +17,13 @@ from orbitds.catalog import (
     dataset_names,
     describe,
     open_dataset,
-    open_file,
     pair_entry,
     pair_names,
 )
 from orbitds.grid import Grid
 from orbitds.resources import share
 from orbitds.schema import parse
+from orbitds.sources import open_file
 from orbitds.variables import variable
 
 DATASET = {
