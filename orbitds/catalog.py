@@ -25,6 +25,7 @@ __all__ = [
     "CoarsenEntry",
     "DatasetEntry",
     "PairEntry",
+    "RegionEntry",
     "StaticsEntry",
     "dataset_entry",
     "dataset_names",

@@ -110,14 +110,20 @@ def test_shipped_pair_fits_its_datasets(name):
     assert entry.fine in dataset_names()
     fine = dataset_entry(entry.fine)
     assert set(entry.outputs) <= set(fine.variables)
-    with open_dataset(entry.fine) as ds:
-        times = sum(ds.sel(time=slice(*period)).sizes["time"] for period in entry.split.values())
-        assert 0 < times <= ds.sizes["time"], "each time is in one part at most"
-        if isinstance(entry.coarse, CoarsenEntry):
-            assert set(entry.inputs) <= set(fine.variables)
-            assert min(Grid.of(ds).shape) >= 2 * entry.coarse.coarsen
-        else:
-            assert set(entry.inputs) <= set(dataset_entry(entry.coarse).variables)
+    if isinstance(entry.coarse, CoarsenEntry):
+        assert set(entry.inputs) <= set(fine.variables)
+    else:
+        coarse = dataset_entry(entry.coarse)
+        assert set(entry.inputs) <= set(coarse.variables)
+        assert 1 < coarse.resolution_deg / fine.resolution_deg < 33
+        assert coarse.step == fine.step
+    for dataset in (fine, *(() if isinstance(entry.coarse, CoarsenEntry) else (coarse,))):
+        if dataset.period is not None:
+            first, last = dataset.period
+            assert all(
+                start >= first[: len(start)] and end[: len(last)] <= last[: len(end)]
+                for start, end in entry.split.values()
+            ), f"{name} is split beyond {dataset.title}"
     if isinstance(entry.statics, StaticsEntry):
         source = dataset_entry(entry.statics.dataset)
         assert set(entry.statics.variables) <= set(source.variables)

@@ -134,6 +134,12 @@ def common_times(coarse: xr.Dataset, fine: xr.Dataset) -> Datasets:
     return coarse.sel(time=both), fine.sel(time=both)
 
 
+def in_order_of_time(ds: xr.Dataset) -> xr.Dataset:
+    """Return a dataset whose times rise; a set of mean fields may be listed in any order."""
+    times = ds.indexes["time"]
+    return ds if times.is_monotonic_increasing else ds.isel(time=times.argsort())
+
+
 def start_with(ds: xr.Dataset, coarse: Grid) -> xr.Dataset:
     """Start the columns of a globe with the first coarse cell, which may span Greenwich."""
     grid = Grid.of(ds)

@@ -16,7 +16,7 @@ from orbitds.catalog import (
     open_dataset,
     pair_entry,
 )
-from orbitds.data.align import common_times, in_region, whole_blocks, whole_cells
+from orbitds.data.align import common_times, in_order_of_time, in_region, whole_blocks, whole_cells
 from orbitds.data.door import enter
 from orbitds.data.statics import USUAL, statics_for
 from orbitds.grid import Grid, block_mean
@@ -155,13 +155,13 @@ def open_pair(name_or_path: str | Path) -> Pair:
 
         return open_store(Path(name_or_path))
     entry = pair_entry(name_or_path)
-    whole = enter(open_dataset(entry.fine), entry.outputs, missing=_missing(entry.fine)).ds
+    whole = _entered(entry.fine, entry.outputs)
     if isinstance(entry.coarse, CoarsenEntry):
         fine = whole_blocks(whole, entry.coarse.coarsen)
         coarse = _block_means(entry.fine, entry.inputs, entry.coarse)
         notes = _left_out("fine", whole, fine)
     else:
-        source = enter(open_dataset(entry.coarse), entry.inputs, missing=_missing(entry.coarse)).ds
+        source = _entered(entry.coarse, entry.inputs)
         coarse, fine = whole_cells(*common_times(source, whole))
         notes = _left_out("coarse", source, coarse) + _left_out("fine", whole, fine)
     if entry.region is not None:
@@ -170,20 +170,23 @@ def open_pair(name_or_path: str | Path) -> Pair:
         str(name_or_path),
         coarse,
         fine,
-        _statics(entry.statics, fine),
+        statics_on(entry.statics, fine),
         dict(entry.split),
         entry.same_product or isinstance(entry.coarse, CoarsenEntry),
         notes=notes,
     )
 
 
-def _missing(dataset: str) -> Literal["error", "mask"]:
-    return dataset_entry(dataset).missing
+def _entered(dataset: str, names: Sequence[str]) -> xr.Dataset:
+    """Return variables of a dataset of the catalog in canonical form, in the order of time."""
+    missing = dataset_entry(dataset).missing
+    ds = enter(open_dataset(dataset), tuple(dict.fromkeys(names)), missing=missing).ds
+    return in_order_of_time(ds)
 
 
 def _block_means(dataset: str, names: Sequence[str], how: CoarsenEntry) -> xr.Dataset:
     """Return block means of a fine dataset; over valid cells where it declares missing ones."""
-    source = enter(open_dataset(dataset), tuple(dict.fromkeys(names)), missing=_missing(dataset)).ds
+    source = _entered(dataset, names)
     least = how.least_valid if source.attrs["missing"] == "mask" else 1.0
     return block_mean(whole_blocks(source, how.coarsen), how.coarsen, least_valid=least)
 
@@ -201,7 +204,7 @@ def _left_out(side: str, whole: xr.Dataset, cut: xr.Dataset) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _statics(wanted: StaticsEntry | tuple[str, ...] | None, fine: xr.Dataset) -> xr.Dataset:
+def statics_on(wanted: StaticsEntry | tuple[str, ...] | None, fine: xr.Dataset) -> xr.Dataset:
     """Return static fields on the fine grid: the user's, or those that ship."""
     if isinstance(wanted, StaticsEntry):
         theirs = enter(open_dataset(wanted.dataset), wanted.variables).ds

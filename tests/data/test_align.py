@@ -5,7 +5,14 @@ import pytest
 import xarray as xr
 
 from orbitds.catalog import RegionEntry
-from orbitds.data.align import common_times, in_region, start_with, whole_blocks, whole_cells
+from orbitds.data.align import (
+    common_times,
+    in_order_of_time,
+    in_region,
+    start_with,
+    whole_blocks,
+    whole_cells,
+)
 from orbitds.grid import Grid
 
 
@@ -224,6 +231,14 @@ def test_common_times_are_kept_in_order():
     for cut in common_times(coarse, fine):
         months = cut["time"].dt.month.values
         np.testing.assert_array_equal(months, [3, 4, 5])
+
+
+def test_mean_fields_in_any_order_are_sorted():
+    ds = cells(2, 2, north=50, west=0, spacing=1)
+    months = xr.date_range("2001-01-01", periods=4, freq="MS")
+    mixed = with_times(ds, months[[2, 0, 3, 1]]).assign_coords(place=("time", [2, 0, 3, 1]))
+    np.testing.assert_array_equal(in_order_of_time(mixed)["place"], [0, 1, 2, 3])
+    assert in_order_of_time(ds) is ds
 
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
