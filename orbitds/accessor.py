@@ -26,6 +26,7 @@ class OrbitAccessor:
         tiles: "Literal['auto'] | tuple[int, int] | None" = None,
         batch_size: int | None = None,
         constraints: "Sequence[str]" = (),
+        missing: "Literal['error', 'mask']" = "error",
         device: str | None = None,
     ) -> xr.Dataset:
         """Return the dataset on the checkpoint's finer grid.
@@ -47,6 +48,12 @@ class OrbitAccessor:
             ``"order"``, minimum <= mean <= maximum temperature; ``"conserve"``, the area-weighted
             mean of the fine cells of a coarse cell is its value. The second wants a checkpoint
             whose coarse fields are means of the product it was trained to give.
+        missing
+            What NaN in the dataset is: an error, or with ``"mask"`` cells without a value. These
+            are filled from the nearest cell for the model, and the fine cells over them are NaN in
+            the answer: of each variable where it is missing itself, or, if it is no input, where
+            the inputs that are outputs are. They are counted in the attribute
+            ``orbitds_masked_cells`` of each variable (not if lazy).
         device
             ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the first GPU if there is one.
 
@@ -78,5 +85,6 @@ class OrbitAccessor:
             tiles=tiles,
             batch_size=batch_size,
             constraints=constraints,
+            missing=missing,
             device=device,
         )

@@ -193,6 +193,9 @@ class InferOptions(Frozen):
     constraints: tuple[Constraint, ...] = ()
     """`order`: minimum <= mean <= maximum temperature. `conserve`: the mean of the fine cells of a
     coarse cell is its value. Physical bounds always hold."""
+    missing: Literal["error", "mask"] | None = None
+    """Whether NaN is an error, or marks cells that have no output either; by default what the
+    catalog says of the input, and an error for a bare file."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one."""
     overwrite: bool = False
@@ -219,6 +222,8 @@ class EvalConfig(Frozen):
     """The coarse input; with it nearest, bilinear and bicubic are scored beside the prediction."""
     checkpoint: str | None = None
     """A checkpoint with a climatology; with it and `coarse`, delta change is scored too."""
+    missing: Literal["error", "mask"] = "error"
+    """Whether cells without a prediction are an error, or are left out of the scores."""
     overwrite: bool = False
     """Replace earlier scores in the folder."""
 

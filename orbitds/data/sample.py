@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from orbitds.data.climatology import Climatology
-from orbitds.data.door import check_values
 from orbitds.data.pair import Pair, stack
+from orbitds.data.values import check_values
 from orbitds.normalize import Normalizer, Statistics
 from orbitds.tiles import Tile, TileGrid
 from orbitds.variables import variable

@@ -12,7 +12,9 @@ from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
 from orbitds.data.align import start_with
 from orbitds.data.blocks import block_slices, time_blocks
-from orbitds.data.door import check_values, enter
+from orbitds.data.door import enter
+from orbitds.data.gaps import fill_gaps
+from orbitds.data.values import Missing, check_values
 from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
 from orbitds.eval.report import Row, Table, write_report
 from orbitds.grid import Grid
@@ -49,7 +51,9 @@ def run(config: EvalConfig) -> Table:
         open_dataset(config.coarse) if config.coarse else nullcontext() as coarse,
     ):
         checkpoint = load_checkpoint(config.checkpoint) if config.checkpoint else None
-        scored = score(prediction, truth, coarse=coarse, checkpoint=checkpoint)
+        scored = score(
+            prediction, truth, coarse=coarse, checkpoint=checkpoint, missing=config.missing
+        )
     write_report(scored, config.output)
     return scored
 
@@ -60,6 +64,7 @@ def score(
     *,
     coarse: xr.Dataset | None = None,
     checkpoint: Checkpoint | None = None,
+    missing: Missing = "error",
 ) -> Table:
     """Return the scores of a prediction, and of the simple methods where ``coarse`` is given.
 
@@ -69,6 +74,10 @@ def score(
         What the prediction was made from.
     checkpoint
         Its climatology gives delta change.
+    missing
+        Whether NaN in prediction and coarse data is an error or a mask: then cells without a
+        prediction count for no method, and gaps of the coarse data are filled from the nearest
+        cell. The truth may always be masked.
 
     Raises
     ------
@@ -77,7 +86,7 @@ def score(
     """
     names = _common_variables(prediction, truth)
     sides = {
-        MODEL: enter(prediction, names).ds,
+        MODEL: enter(prediction, names, missing=missing).ds,
         "truth": enter(truth, names, missing="mask").ds,
     }
     grid = Grid.of(sides["truth"])
@@ -87,7 +96,7 @@ def score(
             f"{Grid.of(sides[MODEL])} and truth {grid}. Regrid one of the two."
         )
     if coarse is not None:
-        sides["coarse"] = enter(coarse, _shared_with(coarse, names)).ds
+        sides["coarse"] = enter(coarse, _shared_with(coarse, names), missing=missing).ds
         cells = Grid.of(sides["coarse"])
         sides |= {side: start_with(sides[side], cells) for side in (MODEL, "truth")}
         grid = Grid.of(sides["truth"])
@@ -99,6 +108,8 @@ def score(
             target = _tensor(block["truth"], name)
             check_values(name, target.numpy(), missing="mask")
             fields = {MODEL: _tensor(block[MODEL], name)}
+            if missing == "mask":
+                target[fields[MODEL].isnan()] = torch.nan
             if "coarse" in block and name in block["coarse"]:
                 fields |= _simple(block["coarse"], name, grid, checkpoint)
             for method, field in fields.items():
@@ -122,7 +133,7 @@ def _simple(
             f"Wanted coarse data coarser than the truth, got both on {grid}. "
             "Give the data that the prediction was made from, or leave `coarse` out."
         )
-    check_values(name, coarse[name].values)
+    check_values(name, coarse[name].values, missing=coarse.attrs["missing"])
     climatology = None
     if checkpoint is not None and checkpoint.region is not None and name in checkpoint.outputs:
         region = checkpoint.region.cut(grid, factor)
@@ -130,7 +141,7 @@ def _simple(
             months = coarse["time"].dt.month.values
             climatology = months_climatology(region, checkpoint.outputs.index(name), months)
     return baselines(
-        _tensor(coarse, name),
+        torch.tensor(fill_gaps(_tensor(coarse, name).numpy(), periodic=coarse_grid.periodic)),
         factor,
         periodic=coarse_grid.periodic,
         climatology=climatology,

@@ -11,11 +11,13 @@ import xarray as xr
 from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from orbitds.data.door import check_values, enter
+from orbitds.data.door import enter
 from orbitds.data.pair import stack
+from orbitds.data.values import Missing, check_missing, check_values
 from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.constrain import check_constraints, constrained
+from orbitds.infer.mask import POLICY, filled, missing_cells, on_fine_cells, told
 from orbitds.infer.template import blank, dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for
 from orbitds.infer.windows import run_windows
@@ -38,6 +40,7 @@ def downscale(
     tiles: Tiles = None,
     batch_size: int | None = None,
     constraints: Sequence[str] = (),
+    missing: Missing = "error",
     device: str | None = None,
 ) -> xr.Dataset:
     """Return a dataset on the checkpoint's finer grid; see ``ds.orbit.downscale``."""
@@ -47,9 +50,11 @@ def downscale(
         tiles=tiles,
         batch_size=batch_size,
         constraints=constraints,
+        missing=missing,
         device=device,
     )
-    entered = enter(ds, downscaler.checkpoint.inputs)
+    checkpoint = downscaler.checkpoint
+    entered = enter(ds, checkpoint.inputs, missing=missing)
     downscaler.check_grid(Grid.of(entered.ds))
     if entered.ds.chunks:
         grid = downscaler.fine_grid(Grid.of(entered.ds))
@@ -57,13 +62,14 @@ def downscale(
         coarse = entered.ds.chunk(latitude=-1, longitude=-1).unify_chunks()
         if max(coarse.chunksizes["time"]) > block:
             coarse = coarse.chunk(time=block)
-        template = blank(downscaler.variables, coarse, grid, downscaler.checkpoint)
+        template = blank(downscaler.variables, coarse, grid, checkpoint)
         fine = xr.map_blocks(downscaler, coarse, template=template)
     else:
         fine = downscaler(entered.ds)
     if downscaler.constraints:
         fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
-    checkpoint = downscaler.checkpoint
+    if missing == "mask":
+        fine = fine.assign_attrs({POLICY: missing})
     return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
 
@@ -75,7 +81,7 @@ class Downscaler:
 
     Parameters
     ----------
-    checkpoint, variables, tiles, batch_size, constraints, device
+    checkpoint, variables, tiles, batch_size, constraints, missing, device
         As in ``ds.orbit.downscale``.
     """
 
@@ -87,6 +93,7 @@ class Downscaler:
         tiles: Tiles = None,
         batch_size: int | None = None,
         constraints: Sequence[str] = (),
+        missing: Missing = "error",
         device: str | None = None,
     ) -> None:
         self._checkpoint = (
@@ -96,6 +103,7 @@ class Downscaler:
         self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = batch_size
         self.constraints = check_constraints(constraints, self.checkpoint, self.variables)
+        self.missing = check_missing(missing)
         self.device = device
         choose_device(device)  # a device that is not there is refused before anything is written
         self._warned: set[str] = set()
@@ -118,6 +126,12 @@ class Downscaler:
                 "Coarsen or regrid the input, or choose a checkpoint for this spacing."
             )
 
+    def fits(self, grid: Grid) -> list[str]:
+        """Refuse a grid as ``check_grid`` does; return what the checkpoint lacks for it."""
+        self.check_grid(grid)
+        _, lack = self._cut(self.fine_grid(grid))
+        return [lack] if lack else []
+
     def fine_grid(self, grid: Grid) -> Grid:
         """Return the grid of the output."""
         return grid.refine(self.checkpoint.factor, self.checkpoint.model.placement)
@@ -135,16 +149,21 @@ class Downscaler:
         fine_grid = self.fine_grid(grid)
         fields = stack(coarse, checkpoint.inputs).transpose("time", ...).values
         for place, name in enumerate(checkpoint.inputs):
-            check_values(name, fields[:, place])
+            check_values(name, fields[:, place], missing=self.missing)
+        seen = torch.tensor(filled(fields, periodic=grid.periodic))
+        fine = self._run(seen, coarse["time"], grid, self._region(fine_grid))
+        gaps = missing_cells(fields, checkpoint.inputs, checkpoint.outputs)
+        fine[torch.tensor(on_fine_cells(gaps, checkpoint.factor))] = torch.nan
         inputs = torch.tensor(fields)
-        fine = self._run(inputs, coarse["time"], grid, self._region(fine_grid))
         values = constrained(fine, inputs, fine_grid, checkpoint, self.variables, self.constraints)
-        return dress(values, coarse, fine_grid, checkpoint)
+        answer = dress(values, coarse, fine_grid, checkpoint)
+        return told(answer) if self.missing == "mask" else answer
 
     def _run(self, fields: Tensor, time: xr.DataArray, grid: Grid, region: Region | None) -> Tensor:
         """Return physical fine fields [T, U, Hf, Wf] of physical coarse ones [T, V, H, W]."""
         checkpoint = self.checkpoint
-        inputs = checkpoint.normalizer(checkpoint.inputs)(fields)
+        # zero is the mean, for a field without any value
+        inputs = checkpoint.normalizer(checkpoint.inputs)(fields).nan_to_num(nan=0.0)
         statics = None
         if region is not None and checkpoint.description.statics:
             normalizer = checkpoint.normalizer(checkpoint.description.statics)
@@ -172,24 +191,27 @@ class Downscaler:
         return member_noise(_labels(time), member=0)
 
     def _region(self, fine_grid: Grid) -> Region | None:
+        cut, lack = self._cut(fine_grid)
+        if lack:
+            self._say(lack)
+        return cut
+
+    def _cut(self, fine_grid: Grid) -> tuple[Region | None, str]:
+        """Return what the checkpoint knows of a region, and what it lacks."""
         checkpoint = self.checkpoint
         region = checkpoint.region
         if region is None:
-            if checkpoint.description.statics:
-                self._say(
-                    f"Checkpoint {checkpoint.name!r} carries no static fields "
-                    f"({', '.join(checkpoint.description.statics)}): the model does without. "
-                    "Expect less skill."
-                )
-            return None
-        cut = region.cut(fine_grid, checkpoint.factor)
-        if cut is None:
-            self._say(
-                f"The input lies outside the training region of checkpoint {checkpoint.name!r} "
-                f"({region.grid}): its climatology and static fields are not used, and the model "
-                "starts from plain interpolation. Expect less skill."
+            statics = checkpoint.description.statics
+            return None, "" if not statics else (
+                f"Checkpoint {checkpoint.name!r} carries no static fields "
+                f"({', '.join(statics)}): the model does without. Expect less skill."
             )
-        return cut
+        cut = region.cut(fine_grid, checkpoint.factor)
+        return cut, "" if cut is not None else (
+            f"The input lies outside the training region of checkpoint {checkpoint.name!r} "
+            f"({region.grid}): its climatology and static fields are not used, and the model "
+            "starts from plain interpolation. Expect less skill."
+        )
 
     def _climatology(
         self, region: Region | None, time: xr.DataArray

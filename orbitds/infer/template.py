@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from orbitds.checkpoint import Checkpoint
-from orbitds.data.door import DIMENSIONS
+from orbitds.data.axes import DIMENSIONS
 from orbitds.grid import Grid
 from orbitds.variables import variable
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orbitds.data.door import check_values, enter
+from orbitds.data.door import enter
+from orbitds.data.values import check_values
 
 WIND, RAIN, WARMTH = "eastward_wind", "total_precipitation_24hr", "2m_temperature"
 SHAPE = (3, 4, 5)
@@ -17,7 +18,7 @@ def dataset(name="uas", units: object = "m s-1", *, values=None, time=None, dims
     """A caller's dataset of 3 times, 4 rows and 5 columns under CMIP's names."""
     if values is None:
         values = np.random.default_rng(1).normal(0, 10, SHAPE).astype(np.float32)
-    time = np.array(["2001-01-01", "2001-02-01", "2001-03-01"], "M8[ns]") if time is None else time
+    time = np.array(["2001-01-31", "2001-02-01", "2001-02-02"], "M8[ns]") if time is None else time
     attributes = {} if units is None else {"units": units}
     return xr.Dataset(
         {name: (dims or ("time", "lat", "lon"), values, attributes)},

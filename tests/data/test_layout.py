@@ -6,7 +6,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitds.data.door import DIMENSIONS, enter
+from orbitds.data.axes import DIMENSIONS
+from orbitds.data.door import enter
 from orbitds.grid import Grid
 
 WIND = "eastward_wind"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from orbitds.data.door import check_values
 from orbitds.data.synthetic import synthetic_pair
+from orbitds.data.values import check_values
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 

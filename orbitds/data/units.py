@@ -1,0 +1,221 @@
+"""Units: what a caller's values are in, converted to the vocabulary's, or refused."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+import xarray as xr
+
+from orbitds.data.times import DAY_S, cadence, days_in_month
+from orbitds.variables import Variable, table
+
+# Standard gravity (CGPM 1901): geopotential over geopotential height.
+GRAVITY = 9.80665
+# A water column of 1 kg m-2 is 1 mm high at 1000 kg m-3.
+WATER_KG_M3 = 1000.0
+# Steps this near to the period of an amount are that period.
+_SLACK = 0.01
+# What data sets write for units that have another spelling.
+_SPELLINGS = {
+    "(0 - 1)": "1",
+    "(0-1)": "1",
+    "0-1": "1",
+    "fraction": "1",
+    "dimensionless": "1",
+    "unitless": "1",
+    "proportion": "1",
+    "Kelvin": "K",
+    "deg C": "degC",
+    "deg. C": "degC",
+    "degrees C": "degC",
+    "degrees Celsius": "degC",
+    "m of water equivalent": "m",
+    "mm of water equivalent": "mm",
+    "mm w.e.": "mm",
+    "m w.e.": "m",
+}
+# Words that people write inside a unit, to find the nearest reading of what is none.
+_WORDS = {
+    "celcius": "degC",
+    "kelvins": "K",
+    "mon": "month",
+    "mth": "month",
+    "dy": "day",
+    "hrs": "hour",
+    "percentage": "percent",
+    "pct": "percent",
+    "millimeters": "mm",
+    "millimetres": "mm",
+    "meters": "m",
+    "metres": "m",
+    "sec": "s",
+    "per": "/",
+}
+Factor = float | xr.DataArray
+
+
+def convert(
+    field: xr.DataArray,
+    row: Variable,
+    *,
+    time: xr.DataArray | None = None,
+    units: str | None = None,
+) -> xr.DataArray:
+    """Return a field in the unit of its row, lazily.
+
+    Besides what pint converts, 1 kg m-2 of water is 1 mm, and 9.80665 m2 s-2 of geopotential are
+    1 m. A rate becomes the amount of the row's period: a day, or the month of each time by its own
+    calendar.
+
+    Parameters
+    ----------
+    time
+        The times of the field, a scalar for a single map; needed for amounts.
+    units
+        What the caller states; instead of the attribute ``units``.
+
+    Raises
+    ------
+    ValueError
+        If there is no unit, it does not convert, or an amount is of another period than the row's.
+    """
+    given = field.attrs.get("units") if units is None else units
+    if given is None:
+        raise ValueError(
+            f"Wanted {row.name} with its unit, got no `units` attribute. "
+            f"State it: ds[{str(field.name)!r}].attrs['units'] = {row.units!r}, if that is it."
+        )
+    scale, offset, per = _affine(given, row)
+    if row.period is not None:
+        _check_period(field, row, time, per=per, given=str(given))
+    if per is not None:
+        scale = scale * _length(row, per, time)
+    if isinstance(scale, xr.DataArray) or (scale, offset) != (1.0, 0.0):
+        # integers would lose what stands behind the point
+        dtype = field.dtype if field.dtype.kind == "f" else np.float32
+        attributes, dims = field.attrs, field.dims
+        field = (field * scale + offset).astype(dtype).transpose(*dims).assign_attrs(attributes)
+    return field.assign_attrs(units=row.units)
+
+
+def _affine(given: object, row: Variable) -> tuple[float, float, str | None]:
+    """Return scale, offset, and of a rate the period it is per: a name of pint's."""
+    units = str(given)
+    found = _try(units, row)
+    if found is None:
+        near = _nearest(units, row)
+        raise ValueError(
+            f"Wanted {row.name} in {row.units!r} or a unit that converts to it, got {given!r}. "
+            "Correct the `units` attribute, or convert the data."
+            + (f" Did you mean {near!r}?" if near else "")
+        )
+    return found
+
+
+@cache
+def _try(units: str, row: Variable) -> tuple[float, float, str | None] | None:
+    """Return how a unit becomes the row's, None if it does not."""
+    units = _SPELLINGS.get(units.strip(), units)
+    if units == row.units:
+        return 1.0, 0.0, None
+    from cf_xarray.units import units as registry
+
+    wanted = registry.Unit(row.units)
+    try:
+        found = registry.Quantity(1.0, units)
+        if found.is_compatible_with(wanted):
+            zero, one = (
+                registry.Quantity(value, units).to(wanted).magnitude for value in (0.0, 1.0)
+            )
+            return float(one - zero), float(zero), None
+        if wanted.dimensionality == {"[length]": 1} and row.period is None:
+            return (
+                float((found / registry.Quantity(GRAVITY, "m s-2")).to(wanted).magnitude),
+                0.0,
+                None,
+            )
+        if wanted.dimensionality == {"[length]": 2, "[time]": -2}:
+            return (
+                float((found * registry.Quantity(GRAVITY, "m s-2")).to(wanted).magnitude),
+                0.0,
+                None,
+            )
+        if row.period is None or wanted.dimensionality != {"[length]": 1}:
+            return None
+        if "[mass]" in found.dimensionality:
+            found = found / registry.Quantity(WATER_KG_M3, "kg m-3")
+        if found.dimensionality == {"[length]": 1}:
+            return float(found.to(wanted).magnitude), 0.0, None
+        per_month = "month" in str(found.units)
+        per = "month" if per_month else "day"
+        return float((found * registry.Quantity(1.0, per)).to(wanted).magnitude), 0.0, per
+    except Exception:
+        return None
+
+
+def _length(row: Variable, per: str, time: xr.DataArray | None) -> Factor:
+    """Return how often the period of a rate fits into that of the row."""
+    if per == row.period:
+        return 1.0
+    if row.period == "month":
+        if time is None:
+            raise ValueError(
+                f"Wanted the dates of {row.name}, since a month's amount is a rate times its "
+                "length, got none. Give the data a time coordinate, or convert them to amounts."
+            )
+        return days_in_month(time).astype(np.float64)
+    raise ValueError(
+        f"Wanted {row.name}, which is summed over a {row.period}, got a rate per {per}. "
+        f"Give daily data, or Name the variable of a {per}: {_of_period(row, per) or 'none known'}."
+    )
+
+
+def _check_period(
+    field: xr.DataArray, row: Variable, time: xr.DataArray | None, *, per: str | None, given: str
+) -> None:
+    """Refuse amounts whose time step is not what the row is summed over."""
+    found = None if time is None or time.ndim == 0 else cadence(time)
+    if found is None:  # a single time says nothing of its step
+        return
+    shortest, longest = (1, 1) if row.period == "day" else (28, 31)
+    step_days = found.step_s / DAY_S
+    if step_days < shortest * (1 - _SLACK):
+        raise ValueError(
+            f"Wanted {row.name}, which is summed over a {row.period}, got {field.name!r} in "
+            f"{given!r} every {found.label}. Prepare the data, which sums them up: orbitds prepare."
+        )
+    # a rate holds over any step, and a name of the vocabulary says itself what it is summed over
+    is_told = per is not None or field.name == row.name
+    if step_days > longest * (1 + _SLACK) and not is_told:
+        raise ValueError(
+            f"Wanted {row.name}, which is summed over a {row.period}, got {field.name!r} in "
+            f"{given!r} every {found.label}: of what period is unknown. If it is a mean rate, "
+            f"State it: ds[{str(field.name)!r}].attrs['units'] = '{given} day-1'; if it is of one "
+            f"{row.period}, Rename it: ds.rename({{{str(field.name)!r}: {row.name!r}}})."
+        )
+
+
+def _nearest(units: str, row: Variable) -> str | None:
+    """Return the reading of what is no unit that would convert, if there is one."""
+    plain = re.sub(r"[(\[].*", "", units).strip()
+    words = re.sub(r"[A-Za-z]+", lambda word: _WORDS.get(word[0].lower(), word[0]), plain)
+    for guess in (plain, plain.split(",")[0], plain.split(";")[0], words, words.replace("/ ", "/")):
+        if guess and guess != units and _try(guess, row) is not None:
+            return guess
+    return None
+
+
+def _of_period(row: Variable, period: str) -> str:
+    """Name the variables of another period in the same unit."""
+    same = [
+        other.name
+        for other in table().values()
+        if other.period == period and other.units == row.units
+    ]
+    return ", ".join(same)
+
+
+def units_of(stated: Mapping[str, str] | None, name: str, theirs: str) -> str | None:
+    """Return what a caller states of a variable, under our name or the caller's."""
+    return None if stated is None else stated.get(name, stated.get(theirs))

@@ -1,0 +1,74 @@
+"""Missing cells at inference: filled for the model, and missing again in the answer."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from orbitds.data.blocks import time_blocks
+from orbitds.data.gaps import fill_gaps
+from orbitds.data.pair import stack
+
+# Attributes of the answer: the policy, and of each variable the fine cells without a value.
+POLICY, COUNT = "orbitds_missing", "orbitds_masked_cells"
+
+
+def filled(fields: Float[np.ndarray, "T V H W"], *, periodic: bool) -> Float[np.ndarray, "T V H W"]:
+    """Return inputs whose missing cells have the value of the nearest one.
+
+    A field without any value stays missing: the model is given its mean instead, and nothing of
+    that time is kept.
+    """
+    return fill_gaps(fields, periodic=periodic) if np.isnan(fields).any() else fields
+
+
+def missing_cells(
+    fields: Float[np.ndarray, "T V H W"], inputs: Sequence[str], outputs: Sequence[str]
+) -> Bool[np.ndarray, "T U H W"]:
+    """Return the coarse cells over which each output has no value.
+
+    They are the missing cells of the same variable among the inputs; of an output that is no input,
+    those of the inputs that are outputs, or of any input if none is. A time at which an input has
+    no value at all has no output.
+    """
+    gaps = np.isnan(fields)
+    shared = [place for place, name in enumerate(inputs) if name in outputs]
+    others = gaps[:, shared or slice(None)].any(axis=1)
+    own = [gaps[:, inputs.index(name)] if name in inputs else others for name in outputs]
+    without = gaps.all(axis=(2, 3)).any(axis=1)
+    return np.stack(own, axis=1) | without[:, None, None, None]
+
+
+def on_fine_cells(coarse: Bool[np.ndarray, "*B H W"], factor: int) -> Bool[np.ndarray, "*B Hf Wf"]:
+    """Give each fine cell what its coarse cell has."""
+    return coarse.repeat(factor, axis=-2).repeat(factor, axis=-1)
+
+
+def count_masked(
+    coarse: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str], factor: int
+) -> dict[str, int]:
+    """Return how many fine cells of each output are missing, reading in blocks of time."""
+    counts = np.zeros(len(outputs), dtype=np.int64)
+    for (block,) in time_blocks(coarse):
+        fields = stack(block, inputs).transpose("time", ...).values
+        counts += missing_cells(fields, inputs, outputs).sum(axis=(0, 2, 3))
+    return {name: int(count) * factor**2 for name, count in zip(outputs, counts, strict=True)}
+
+
+def told(fine: xr.Dataset, counts: Mapping[str, int] | None = None) -> xr.Dataset:
+    """Return the answer with its missing cells counted in the attributes of its variables.
+
+    Parameters
+    ----------
+    counts
+        By variable, where they are known; by default those of the values, which are read.
+    """
+    return fine.assign(
+        {
+            name: field.assign_attrs(
+                {COUNT: int(field.isnull().sum()) if counts is None else counts[str(name)]}
+            )
+            for name, field in fine.data_vars.items()
+        }
+    )
