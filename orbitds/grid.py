@@ -12,6 +12,9 @@ KM_PER_DEGREE = 6371.0 * np.pi / 180
 # Coordinates are often stored in float32, good to about 1e-5 degree.
 TOLERANCE_CELLS = 1e-3
 
+# Half of a block's cells are half of its area within this share, whichever rows they are in.
+TIE = 0.01
+
 # Where the fine cells of a coarse cell lie: around its centre, or from its centre to the north and
 # east, as where both grids are points that start at the same corner.
 Placement = Literal["around", "northeast"]
@@ -219,7 +222,7 @@ def block_mean(ds: xr.Dataset, factor: int, *, least_valid: float = 1.0) -> xr.D
         if least_valid < 1:
             # rounded: the shares of a whole block sum to exactly one, and its mean is as without
             valid = sums(weighted.notnull() * share).round(12)
-            enough = (valid > 0) & (valid >= least_valid - 1e-12)
+            enough = (valid > 0) & (valid >= least_valid - TIE)
             total = sums(weighted.fillna(0)) / valid.where(enough)
         return total.transpose(*field.dims).astype(dtype)
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from orbitds.data.pair import on_grid, open_pair, stack
 from orbitds.data.statics import statics_for
-from orbitds.grid import Grid
+from orbitds.grid import TIE, Grid
 
 SHIPPED = "navy_winds_10deg_to_2p5deg"
 
@@ -259,7 +259,7 @@ def test_own_blocks_of_any_size_over_valid_cells(files, pair, least):
     whole = pair.fine_grid.area[:20, 0].reshape(5, 4).sum(axis=1)[:, None] * 4
     share = valid / whole
     expected = np.where(
-        (share > 0) & (share >= (0.5 if least is None else least) - 1e-9),
+        (share > 0) & (share >= (0.5 if least is None else least) - TIE),
         (np.nan_to_num(blocks) * area).sum(axis=(2, 4)) / np.maximum(valid, 1e-9),
         np.nan,
     )
