@@ -110,6 +110,7 @@ def test_shipped_pair_fits_its_datasets(name):
     assert entry.fine in dataset_names()
     fine = dataset_entry(entry.fine)
     assert set(entry.outputs) <= set(fine.variables)
+    coarse = fine
     if isinstance(entry.coarse, CoarsenEntry):
         assert set(entry.inputs) <= set(fine.variables)
     else:
@@ -117,7 +118,7 @@ def test_shipped_pair_fits_its_datasets(name):
         assert set(entry.inputs) <= set(coarse.variables)
         assert 1 < coarse.resolution_deg / fine.resolution_deg < 33
         assert coarse.step == fine.step
-    for dataset in (fine, *(() if isinstance(entry.coarse, CoarsenEntry) else (coarse,))):
+    for dataset in (fine, coarse):
         if dataset.period is not None:
             first, last = dataset.period
             assert all(

@@ -24,8 +24,7 @@ def whole_cells(coarse: xr.Dataset, fine: xr.Dataset) -> Datasets:
     """
     grids = Grid.of(coarse), Grid.of(fine)
     factor = _factor(*grids)
-    rows = _children(*(grid.latitude_bounds_deg[:, 0] for grid in grids), grids, "latitude")
-    columns = _children(*(grid.longitude_bounds_deg[:, 0] for grid in grids), grids, "longitude")
+    rows, columns = _children(*grids, "latitude"), _children(*grids, "longitude")
     if rows is None or columns is None:
         raise _no_nesting(*grids)
     chosen_rows = _longest_run(_inside(rows, factor, grids[1].shape[0]))
@@ -175,19 +174,20 @@ def _factor(coarse: Grid, fine: Grid) -> int:
     return factor
 
 
-def _children(
-    coarse: np.ndarray, fine: np.ndarray, grids: tuple[Grid, Grid], axis: str
-) -> np.ndarray | None:
+def _children(coarse: Grid, fine: Grid, axis: str) -> np.ndarray | None:
     """Return the first fine cell of each coarse one, by their edges; None if edges do not meet."""
-    spacing = grids[1].spacing_deg[0 if axis == "latitude" else 1]
-    away = fine[0] - coarse if axis == "latitude" else coarse - fine[0]
-    if axis == "longitude":
+    if axis == "latitude":
+        size, spacing = fine.shape[0], fine.spacing_deg[0]
+        away = fine.latitude_bounds_deg[0, 0] - coarse.latitude_bounds_deg[:, 0]
+    else:
+        size, spacing = fine.shape[1], fine.spacing_deg[1]
+        away = coarse.longitude_bounds_deg[:, 0] - fine.longitude_bounds_deg[0, 0]
         away = (away + spacing / 2) % 360 - spacing / 2
     place = away / spacing
     near = np.rint(place)
     # only where the fine grid is: coordinates in single precision drift over many cells
-    there = (near >= 0) & (near < fine.size)
-    tolerance = 20 * TOLERANCE_CELLS * grids[0].spacing_deg[0] / grids[1].spacing_deg[0]
+    there = (near >= 0) & (near < size)
+    tolerance = 20 * TOLERANCE_CELLS * coarse.spacing_deg[0] / fine.spacing_deg[0]
     if there.any() and np.abs(place - near)[there].max() > tolerance:
         return None
     return near.astype(int)

@@ -58,7 +58,9 @@ def statics_for(grid: Grid, names: Sequence[str] = USUAL) -> xr.Dataset:
         else:
             origin, values = _source(name)
             # weights sum to one within a rounding, which would bring land above 1
-            field = resample(values, origin, grid).clip(row.minimum, row.maximum)
+            low, high = row.minimum, row.maximum
+            field = resample(values, origin, grid)
+            field = field.clip(-np.inf if low is None else low, np.inf if high is None else high)
             source = _told(origin, grid)
         attributes = {"units": row.units, "long_name": row.long_name, "source": source}
         result[name] = (("latitude", "longitude"), field.astype(np.float32), attributes)

@@ -89,7 +89,7 @@ def test_the_west_and_the_east_share_no_cell(factor):
 @pytest.mark.parametrize(
     ("name", "output", "rmse", "bias", "cells"),
     [
-        # Java: 87.0 and +15.4 were found by another way. Bavaria: 0.943 and 20.5, which lies between
+        # Java: 87.0 and +15.4 were found by another way. Bavaria: 0.943 and 20.5, which is between
         # 0.802 and 19.2 (between coarse centres alone, 739 cells) and 0.993 and 20.7 (all 870 cells
         # of E-OBS, the border carried on).
         ("imerg_to_chirps_java_2x", "total_precipitation_month", 86.957, 15.397, 4904),
