@@ -12,6 +12,9 @@ KM_PER_DEGREE = 6371.0 * np.pi / 180
 # Coordinates are often stored in float32, good to about 1e-5 degree.
 TOLERANCE_CELLS = 1e-3
 
+# Half of a block's cells are half of its area within this share, whichever rows they are in.
+TIE = 0.01
+
 # Where the fine cells of a coarse cell lie: around its centre, or from its centre to the north and
 # east, as where both grids are points that start at the same corner.
 Placement = Literal["around", "northeast"]
@@ -192,11 +195,16 @@ def unwrap_longitude(longitude_deg: np.ndarray) -> np.ndarray:
     return np.unwrap(np.asarray(longitude_deg, dtype=np.float64), period=360)
 
 
-def block_mean(ds: xr.Dataset, factor: int) -> xr.Dataset:
+def block_mean(ds: xr.Dataset, factor: int, *, least_valid: float = 1.0) -> xr.Dataset:
     """Return area-weighted means over blocks of ``factor x factor`` cells, lazily.
 
-    Variables without a horizontal grid are dropped. A block with a missing cell is missing. The
-    mean of integers is floating.
+    Variables without a horizontal grid are dropped. The mean of integers is floating.
+
+    Parameters
+    ----------
+    least_valid
+        Share of a block's area, 0 to 1, that must have values: the mean is over these cells, and a
+        block with less is missing. A block without any value is missing at 0 too.
     """
     grid = Grid.of(ds)
     coarse = grid.coarsen(factor)
@@ -210,8 +218,16 @@ def block_mean(ds: xr.Dataset, factor: int) -> xr.Dataset:
         dtype = np.promote_types(field.dtype, np.float32)
         # float64 inside: float32 sums lose the agreement of a block mean with its children
         weighted = field.drop_vars(["latitude", "longitude"]).astype(np.float64) * share
-        blocks = weighted.coarsen(latitude=factor, longitude=factor)
-        return blocks.reduce(np.sum).transpose(*field.dims).astype(dtype)
+        total = sums(weighted)
+        if least_valid < 1:
+            # rounded: the shares of a whole block sum to exactly one, and its mean is as without
+            valid = sums(weighted.notnull() * share).round(12)
+            enough = (valid > 0) & (valid >= least_valid - TIE)
+            total = sums(weighted.fillna(0)) / valid.where(enough)
+        return total.transpose(*field.dims).astype(dtype)
+
+    def sums(field: xr.DataArray) -> xr.DataArray:
+        return field.coarsen(latitude=factor, longitude=factor).reduce(np.sum)
 
     result = xr.Dataset({name: mean(ds[name]) for name in fields}, attrs=ds.attrs)
     result = result.assign_coords(

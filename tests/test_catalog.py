@@ -12,6 +12,7 @@ from orbitds.catalog import (
     CoarsenEntry,
     DatasetEntry,
     PairEntry,
+    StaticsEntry,
     dataset_entry,
     dataset_names,
     describe,
@@ -111,15 +112,22 @@ def test_shipped_pair_fits_its_datasets(name):
     assert entry.fine in dataset_names()
     fine = dataset_entry(entry.fine)
     assert set(entry.outputs) <= set(fine.variables)
-    with open_dataset(entry.fine) as ds:
-        times = sum(ds.sel(time=slice(*period)).sizes["time"] for period in entry.split.values())
-        assert 0 < times <= ds.sizes["time"], "each time is in one part at most"
-        if isinstance(entry.coarse, CoarsenEntry):
-            assert set(entry.inputs) <= set(fine.variables)
-            Grid.of(ds).coarsen(entry.coarse.coarsen)
-        else:
-            assert set(entry.inputs) <= set(dataset_entry(entry.coarse).variables)
-    if entry.statics is not None:
+    coarse = fine
+    if isinstance(entry.coarse, CoarsenEntry):
+        assert set(entry.inputs) <= set(fine.variables)
+    else:
+        coarse = dataset_entry(entry.coarse)
+        assert set(entry.inputs) <= set(coarse.variables)
+        assert 1 < coarse.resolution_deg / fine.resolution_deg < 33
+        assert coarse.step == fine.step
+    for dataset in (fine, coarse):
+        if dataset.period is not None:
+            first, last = dataset.period
+            assert all(
+                start >= first[: len(start)] and end[: len(last)] <= last[: len(end)]
+                for start, end in entry.split.values()
+            ), f"{name} is split beyond {dataset.title}"
+    if isinstance(entry.statics, StaticsEntry):
         source = dataset_entry(entry.statics.dataset)
         assert set(entry.statics.variables) <= set(source.variables)
         assert all(variable(static).kind == "static" for static in entry.statics.variables)
@@ -284,7 +292,7 @@ def test_dataset_entry_must_state_its_terms(entry):
         ({"coarse": {"coarsn": 4}}, "unknown name 'coarse.CoarsenEntry.coarsn'.*'coarse.coarsen'"),
         (
             {"statics": {"dataset": "noise", "variables_": []}},
-            "'statics.variables_'.*'statics.variables'",
+            "'statics.StaticsEntry.variables_'.*'statics.variables'",
         ),
         ({"split": {"train": ["1982", "1985"]}}, r"train, validate and test .*got \['train'\]"),
         ({"split": PAIR["split"] | {"tests": ["1", "2"]}}, "split.tests"),
@@ -346,6 +354,64 @@ def test_periods_that_share_a_time_are_refused(train, validate, test):
 def test_periods_may_follow_each_other_closely_in_any_order(train, validate, test):
     split = {"train": train, "validate": validate, "test": test}
     assert parse(PairEntry, PAIR | {"split": split}, source="here").split == split
+
+
+@pytest.mark.parametrize(
+    "period",
+    [["1985", "1982"], ["1985-03", "1985-02"], ["1985-03", "1984"], ["1986-01-02", "1985"]],
+)
+def test_a_period_that_ends_before_it_begins_is_refused(period):
+    message = f"end after they begin, got train from {period[0]} to {period[1]}"
+    with pytest.raises(ValueError, match=message):
+        parse(PairEntry, PAIR | {"split": PAIR["split"] | {"train": period}}, source="here")
+
+
+@pytest.mark.parametrize("period", [["1985", "1985"], ["1985-03", "1985"], ["1984", "1985-03"]])
+def test_a_period_may_end_in_the_year_in_which_it_begins(period):
+    split = PAIR["split"] | {"train": period}
+    assert parse(PairEntry, PAIR | {"split": split}, source="here").split["train"] == tuple(period)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (None, None),
+        ("none", ()),
+        ([], ()),
+        (["orography"], ("orography",)),
+        (
+            {"dataset": "noise", "variables": ["orography"]},
+            StaticsEntry(dataset="noise", variables=("orography",)),
+        ),
+    ],
+)
+def test_statics_left_out_come_by_themselves_and_none_is_none(written, meant):
+    assert parse(PairEntry, PAIR | {"statics": written}, source="here").statics == meant
+    assert parse(PairEntry, PAIR, source="here").statics is None
+    assert parse(PairEntry, yaml.safe_load("statics: none") | PAIR, source="here").statics == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"north": 10, "south": 20}, "north above its south"),
+        ({"west": 20, "east": 20}, "of some width"),
+        ({"north": 100}, "region.north: .*less than or equal to 90"),
+        ({"nord": 10}, "unknown name 'region.nord'"),
+    ],
+)
+def test_a_region_that_is_none_is_refused(changes, message):
+    region = {"north": 50, "south": 40, "west": 170, "east": -170}
+    assert parse(PairEntry, PAIR | {"region": region}, source="here").region.east == -170
+    with pytest.raises(ValueError, match=message):
+        parse(PairEntry, PAIR | {"region": region | changes}, source="here")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_valid_area_lies_between_zero_and_one(share):
+    coarse = {"coarsen": 4, "least_valid": share}
+    with pytest.raises(ValueError, match=r"least_valid.*than or equal to [01]"):
+        parse(PairEntry, PAIR | {"coarse": coarse}, source="here")
 
 
 def test_entries_are_frozen():

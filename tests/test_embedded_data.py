@@ -10,6 +10,7 @@ from orbitds.grid import Grid
 from orbitds.resources import share
 
 WINDS = "data_catalog/files/fnoc_navy_winds_2p5deg.nc"
+GLOBE = "data_catalog/files/etopo5_globe_0p1deg.nc"
 COAST = "data_catalog/files/cartopy/shapefiles/natural_earth/physical/ne_110m_coastline"
 
 
@@ -141,3 +142,59 @@ def test_coastlines_stay_on_the_map_and_on_the_coast():
     africa = everything[(everything[:, 0] > 15) & (everything[:, 0] < 35)]
     africa = africa[africa[:, 1] > -60]
     np.testing.assert_allclose(africa[:, 1].min(), -34.82, atol=0.05)
+
+
+@pytest.fixture(scope="module")
+def globe():
+    with xr.open_dataset(share(GLOBE)) as dataset:
+        yield dataset.load()
+
+
+def test_globe_of_statics_is_exact_small_and_whole(globe):
+    np.testing.assert_allclose(globe["latitude"], 89.95 - 0.1 * np.arange(1800), atol=1e-9)
+    np.testing.assert_allclose(globe["longitude"], 0.05 + 0.1 * np.arange(3600), atol=1e-9)
+    grid = Grid.of(globe)
+    assert grid.periodic
+    np.testing.assert_allclose(globe["latitude_bnds"], grid.latitude_bounds_deg, atol=1e-6)
+    np.testing.assert_allclose(globe["longitude_bnds"], grid.longitude_bounds_deg, atol=1e-6)
+    assert share(GLOBE).stat().st_size < 9e6
+    with netCDF4.Dataset(share(GLOBE)) as file:
+        assert file.Conventions == "CF-1.11"
+        assert file["orography"].dtype == np.int16
+        assert file["land_sea_mask"].dtype == np.uint8
+    for name in ("orography", "land_sea_mask"):
+        assert not globe[name].isnull().any()
+        assert globe[name].dtype == np.float32
+    assert globe["orography"].min() == 0
+    assert globe["land_sea_mask"].min() == 0
+    assert globe["land_sea_mask"].max() == 1
+
+
+@pytest.mark.parametrize(
+    ("south", "west", "height", "land"),
+    [
+        # One-degree boxes by their south-western corner. Heights: the 13 x 13 nodes of etopo5.cdf,
+        # read with netCDF4 alone, negative ones as 0, those on the edge half, by the cosine of
+        # latitude. Land: 60 x 60 points of global-land-mask.
+        (28, 86, 5708.97, 1.0),
+        (46, 10, 1978.71, 1.0),
+        (-8, 110, 294.05, 0.988),
+        (-80, 0, 2702.84, 1.0),
+        (0, 200, 0.0, 0.0),
+        (51, 359, 83.74, 1.0),
+    ],
+)
+def test_statics_are_those_of_the_sources(globe, south, west, height, land):
+    box = globe.sel(latitude=slice(south + 1, south), longitude=slice(west, west + 1))
+    assert box["orography"].shape == (10, 10)
+    weighted = box.weighted(np.cos(np.deg2rad(box["latitude"]))).mean()
+    assert float(weighted["orography"]) == pytest.approx(height, abs=0.1)
+    assert float(weighted["land_sea_mask"]) == pytest.approx(land, abs=0.003)
+
+
+def test_mean_height_and_land_of_the_globe(globe):
+    weighted = globe.weighted(np.cos(np.deg2rad(globe["latitude"]))).mean()
+    # the mean of etopo5.cdf's nodes above zero by the cosine of latitude
+    assert float(weighted["orography"]) == pytest.approx(235.126, abs=0.01)
+    # 148.9 million square kilometres of land, of 510.1
+    assert float(weighted["land_sea_mask"]) == pytest.approx(0.292, abs=0.004)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from orbitds.grid import (
     KM_PER_DEGREE,
+    TIE,
     Grid,
     block_mean,
     refine_centres,
@@ -401,7 +402,7 @@ def test_block_mean_keeps_the_global_mean_and_constants():
 
 
 def test_block_with_a_missing_cell_is_missing_and_no_other():
-    ds = dataset_of(grid_of(6, 9), times=2)
+    ds = dataset_of(grid_of(6, 9))
     whole = block_mean(ds, 3)["t2m"].values
     ds["t2m"].values[1, 4, 8] = np.nan
     mean = block_mean(ds, 3)["t2m"].values
@@ -446,6 +447,43 @@ def test_block_mean_of_integers_is_a_fraction():
     coords = {"latitude": [0.5, -0.5], "longitude": np.arange(4.0)}
     ds = xr.Dataset({"land_sea_mask": (("latitude", "longitude"), mask)}, coords=coords)
     np.testing.assert_allclose(block_mean(ds, 2)["land_sea_mask"], [[0.75, 0.5]])
+
+
+@pytest.mark.parametrize("chunks", [None, {"latitude": 3, "longitude": 5}])
+def test_block_mean_over_valid_cells_against_loops(chunks):
+    ds = dataset_of(grid_of(6, 9), times=2)
+    rng = np.random.default_rng(4)
+    values = rng.normal(280, 20, (2, 6, 9))
+    values[rng.random(values.shape) < 0.6] = np.nan
+    values[:, :3, :3] = np.nan
+    values[:, :3, 3:6] = 7.0
+    ds = xr.Dataset({"t2m": (("time", "latitude", "longitude"), values)}, coords=ds.coords)
+    area = Grid.of(ds).area
+    wanted = ds if chunks is None else ds.chunk(chunks)
+    means = {least: block_mean(wanted, 3, least_valid=least)["t2m"] for least in (0.0, 0.5, 1.0)}
+    shares = []
+    for time, row, column in np.ndindex(2, 2, 3):
+        block = np.s_[3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
+        valid = ~np.isnan(values[time][block])
+        share = area[block][valid].sum() / area[block].sum()
+        shares.append(share)
+        for least, mean in means.items():
+            got = mean.values[time, row, column]
+            if share == 0 or share < least - TIE:
+                assert np.isnan(got)
+            else:
+                expected = (values[time][block] * area[block])[valid].sum()
+                assert got == pytest.approx(expected / area[block][valid].sum(), rel=1e-12)
+    assert min(shares) == 0
+    assert max(shares) == pytest.approx(1)
+    assert any(0 < share < 0.5 for share in shares), "else the threshold is not tried"
+    assert any(0.5 < share < 0.99 for share in shares)
+
+
+def test_block_mean_of_whole_blocks_is_the_same_bit_for_bit():
+    ds = dataset_of(grid_of(12, 24)).astype(np.float32)
+    whole, partial = block_mean(ds, 4), block_mean(ds, 4, least_valid=0.5)
+    xr.testing.assert_identical(whole, partial)
 
 
 def test_block_mean_refuses_what_does_not_divide():

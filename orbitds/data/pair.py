@@ -4,14 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
 
-from orbitds.catalog import CoarsenEntry, dataset_entry, open_dataset, pair_entry
+from orbitds.catalog import (
+    CoarsenEntry,
+    StaticsEntry,
+    dataset_entry,
+    open_dataset,
+    pair_entry,
+)
+from orbitds.data.align import common_times, in_order_of_time, in_region, whole_blocks, whole_cells
 from orbitds.data.door import enter
+from orbitds.data.statics import USUAL, statics_for
 from orbitds.grid import Grid, block_mean
+
+if TYPE_CHECKING:
+    from orbitds.data.fields import Fields
 
 # Datasets up to this size are held in memory.
 IN_MEMORY_BYTES = 2 * 2**30
@@ -25,7 +36,8 @@ class Pair:
     """Inputs on a coarse grid, targets and statics on a fine one, lazily.
 
     All datasets are canonical: dimensions (time, latitude, longitude), rows from north to south,
-    names and units of the vocabulary.
+    names and units of the vocabulary. Their attribute ``missing`` is ``mask`` where NaN marks cells
+    that the product does not cover, else ``error``.
     """
 
     name: str
@@ -34,11 +46,20 @@ class Pair:
     fine: xr.Dataset
     """Output variables on the fine grid, at the same times."""
     statics: xr.Dataset
-    """Static fields on the fine grid, dimensions (latitude, longitude); may be empty."""
+    """Static fields on the fine grid, dimensions (latitude, longitude); may be empty.
+
+    The attribute ``source`` says where they are from.
+    """
     split: dict[Part, Period] = field(default_factory=dict)
     """Periods, both ends included."""
     same_product: bool = False
     """Whether the coarse fields are block means of the product of the fine ones."""
+    coarse_fields: "Fields | None" = None
+    """What ``coarse`` holds as stored in a training store, [T, V, H, W]; None elsewhere."""
+    fine_fields: "Fields | None" = None
+    """What ``fine`` holds as stored in a training store, [T, U, Hf, Wf]; None elsewhere."""
+    notes: tuple[str, ...] = ()
+    """What was left out when the two were aligned, a sentence each."""
 
     def __post_init__(self) -> None:
         if not self.coarse.indexes["time"].equals(self.fine.indexes["time"]):
@@ -89,15 +110,25 @@ class Pair:
             If no time falls into the period.
         """
         start, stop = self.split[name]
-        chosen = slice(start, stop)
-        coarse, fine = self.coarse.sel(time=chosen), self.fine.sel(time=chosen)
+        chosen = self.coarse.indexes["time"].slice_indexer(start, stop)
+        coarse, fine = self.coarse.isel(time=chosen), self.fine.isel(time=chosen)
         if coarse.sizes["time"] == 0:
             times = self.coarse["time"].values
             raise ValueError(
                 f"Wanted times from {start} to {stop} for the {name} part of {self.name}, got "
                 f"none; the data run from {times[0]} to {times[-1]}. Correct the split."
             )
-        return replace(self, coarse=coarse, fine=fine)
+        stored = (self.coarse_fields, self.fine_fields)
+        coarse_fields, fine_fields = (
+            None if fields is None else fields.at(chosen) for fields in stored
+        )
+        return replace(
+            self,
+            coarse=coarse,
+            fine=fine,
+            coarse_fields=coarse_fields,
+            fine_fields=fine_fields,
+        )
 
     def held(self) -> "Pair":
         """Return the pair with those of its datasets in memory that fit there."""
@@ -107,7 +138,10 @@ class Pair:
 
 
 def open_pair(name_or_path: str | Path) -> Pair:
-    """Open a pair lazily, by its catalog name or the path of a YAML file.
+    """Open a pair lazily: its catalog name, the path of a YAML file, or of a training store.
+
+    Two products are cut to their common times and to the whole coarse cells that both cover;
+    ``Pair.notes`` says what was left out.
 
     Raises
     ------
@@ -116,22 +150,70 @@ def open_pair(name_or_path: str | Path) -> Pair:
     ValueError
         If the datasets do not fit each other.
     """
+    if Path(name_or_path).suffix == ".zarr":
+        from orbitds.data.store import open_store  # the store is made of pairs
+
+        return open_store(Path(name_or_path))
     entry = pair_entry(name_or_path)
-    masked = dataset_entry(entry.fine).missing
-    fine = enter(open_dataset(entry.fine), entry.outputs, missing=masked).ds
+    whole = _entered(entry.fine, entry.outputs)
     if isinstance(entry.coarse, CoarsenEntry):
-        wanted = tuple(dict.fromkeys(entry.inputs))
-        source = enter(open_dataset(entry.fine), wanted, missing=masked).ds
-        coarse = block_mean(source, entry.coarse.coarsen)
+        fine = whole_blocks(whole, entry.coarse.coarsen)
+        coarse = _block_means(entry.fine, entry.inputs, entry.coarse)
+        notes = _left_out("fine", whole, fine)
     else:
-        missing = dataset_entry(entry.coarse).missing
-        coarse = enter(open_dataset(entry.coarse), entry.inputs, missing=missing).ds
-    statics = xr.Dataset(coords={name: fine[name] for name in ("latitude", "longitude")})
-    if entry.statics is not None:
-        source = enter(open_dataset(entry.statics.dataset), entry.statics.variables).ds
-        statics = on_grid(source, Grid.of(fine), fine)
-    same_product = entry.same_product or isinstance(entry.coarse, CoarsenEntry)
-    return Pair(str(name_or_path), coarse, fine, statics, dict(entry.split), same_product)
+        source = _entered(entry.coarse, entry.inputs)
+        coarse, fine = whole_cells(*common_times(source, whole))
+        notes = _left_out("coarse", source, coarse) + _left_out("fine", whole, fine)
+    if entry.region is not None:
+        coarse, fine = in_region(coarse, fine, entry.region)
+    return Pair(
+        str(name_or_path),
+        coarse,
+        fine,
+        statics_on(entry.statics, fine),
+        dict(entry.split),
+        entry.same_product or isinstance(entry.coarse, CoarsenEntry),
+        notes=notes,
+    )
+
+
+def _entered(dataset: str, names: Sequence[str]) -> xr.Dataset:
+    """Return variables of a dataset of the catalog in canonical form, in the order of time."""
+    missing = dataset_entry(dataset).missing
+    ds = enter(open_dataset(dataset), tuple(dict.fromkeys(names)), missing=missing).ds
+    return in_order_of_time(ds)
+
+
+def _block_means(dataset: str, names: Sequence[str], how: CoarsenEntry) -> xr.Dataset:
+    """Return block means of a fine dataset; over valid cells where it declares missing ones."""
+    source = _entered(dataset, names)
+    least = how.least_valid if source.attrs["missing"] == "mask" else 1.0
+    return block_mean(whole_blocks(source, how.coarsen), how.coarsen, least_valid=least)
+
+
+def _left_out(side: str, whole: xr.Dataset, cut: xr.Dataset) -> tuple[str, ...]:
+    """Return a sentence for the times and one for the cells that were left out, if any were."""
+    times, kept_times = whole.indexes["time"], cut.indexes["time"]
+    cells, kept_cells = (f"{ds.sizes['latitude']} x {ds.sizes['longitude']}" for ds in (whole, cut))
+    notes = []
+    if len(kept_times) < len(times):
+        span = f"{str(kept_times[0])[:10]} to {str(kept_times[-1])[:10]}"
+        notes.append(f"{side}: {len(kept_times)} of {len(times)} times kept, {span}")
+    if kept_cells != cells:
+        notes.append(f"{side}: {kept_cells} of {cells} cells kept, {Grid.of(cut)}")
+    return tuple(notes)
+
+
+def statics_on(wanted: StaticsEntry | tuple[str, ...] | None, fine: xr.Dataset) -> xr.Dataset:
+    """Return static fields on the fine grid: the user's, or those that ship."""
+    if isinstance(wanted, StaticsEntry):
+        theirs = enter(open_dataset(wanted.dataset), wanted.variables).ds
+        statics = on_grid(theirs, Grid.of(fine), fine).assign_attrs(source=wanted.dataset)
+        for field in statics.data_vars.values():
+            field.attrs["source"] = wanted.dataset
+        return statics
+    statics = statics_for(Grid.of(fine), USUAL if wanted is None else wanted)
+    return statics.assign_coords(latitude=fine["latitude"], longitude=fine["longitude"])
 
 
 def on_grid(source: xr.Dataset, grid: Grid, like: xr.Dataset) -> xr.Dataset:

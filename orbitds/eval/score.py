@@ -10,10 +10,10 @@ from torch import Tensor
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
+from orbitds.data.align import start_with
 from orbitds.data.blocks import block_slices, time_blocks
 from orbitds.data.door import enter
 from orbitds.data.gaps import fill_gaps
-from orbitds.data.layout import rising
 from orbitds.data.values import Missing, check_values
 from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
 from orbitds.eval.report import Row, Table, write_report
@@ -97,7 +97,8 @@ def score(
         )
     if coarse is not None:
         sides["coarse"] = enter(coarse, _shared_with(coarse, names), missing=missing).ds
-        sides |= _from_first_coarse_column(sides)
+        cells = Grid.of(sides["coarse"])
+        sides |= {side: start_with(sides[side], cells) for side in (MODEL, "truth")}
         grid = Grid.of(sides["truth"])
     sides = _at_common_times(sides)
     scores: dict[tuple[str, str], Scores] = {}
@@ -171,21 +172,6 @@ def _shared_with(coarse: xr.Dataset, names: list[str]) -> list[str]:
 
 def _has(ds: xr.Dataset, name: str) -> bool:
     return any(key in ds.data_vars for key in (name, *variable(name).aliases))
-
-
-def _from_first_coarse_column(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Start the fine columns of a globe with the first coarse cell, which may span Greenwich."""
-    coarse, fine = Grid.of(sides["coarse"]), Grid.of(sides["truth"])
-    if not (coarse.periodic and fine.periodic):
-        return sides
-    west = coarse.longitude_bounds_deg[0, 0] - fine.longitude_bounds_deg[0, 0]
-    steps = round(west / fine.spacing_deg[1])
-    rolled = {
-        side: sides[side].roll(longitude=-steps, roll_coords=True) for side in (MODEL, "truth")
-    }
-    return {
-        side: ds.assign_coords(longitude=rising(ds["longitude"])) for side, ds in rolled.items()
-    }
 
 
 def _at_common_times(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:

@@ -1,12 +1,16 @@
 """A coarse and a fine dataset of the same weather: aligned, consistent, cut without overlap."""
 
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from orbitds.data.pair import on_grid, open_pair, stack
-from orbitds.grid import Grid
+from orbitds.data.statics import statics_for
+from orbitds.grid import TIE, Grid
 
 SHIPPED = "navy_winds_10deg_to_2p5deg"
 
@@ -123,11 +127,187 @@ def test_a_pair_knows_whether_its_coarse_fields_are_means_of_the_fine_product(fi
     assert open_pair(files).same_product
 
 
-def test_a_pair_without_statics_has_none(files):
-    lines = files.read_text(encoding="utf-8").splitlines()
-    kept = "\n".join(line for line in lines if not line.startswith("statics"))
-    files.write_text(kept, encoding="utf-8")
-    assert open_pair(files).static_names == ()
+def edited(files, **lines):
+    """The pair's YAML with some lines exchanged; None drops the line."""
+    kept = [
+        line
+        for line in files.read_text(encoding="utf-8").splitlines()
+        if line.partition(":")[0] not in lines
+    ]
+    added = [f"{name}: {text}" for name, text in lines.items() if text is not None]
+    files.write_text("\n".join([*kept, *added]) + "\n", encoding="utf-8")
+    return files
+
+
+def rewrite(files, name, change):
+    """Change a dataset of the pair on disk."""
+    path = files.parent / f"{name}.nc"
+    with xr.open_dataset(path) as ds:
+        changed = change(ds.load())
+    path.unlink()
+    changed.to_netcdf(path)
+
+
+def test_statics_come_by_themselves_and_say_where_from(files, pair):
+    opened = open_pair(edited(files, statics=None))
+    expected = statics_for(pair.fine_grid)
+    assert opened.static_names == ("orography", "land_sea_mask")
+    for name in opened.static_names:
+        np.testing.assert_array_equal(opened.statics[name], expected[name])
+    assert opened.statics.attrs["source"].count("etopo5_globe_0p1deg") == 2
+    np.testing.assert_array_equal(opened.statics["latitude"], opened.fine["latitude"])
+
+
+@pytest.mark.parametrize(
+    ("statics", "names"), [("[latitude_field]", ("latitude_field",)), ("none", ()), ("[]", ())]
+)
+def test_statics_that_ship_by_name_or_none(files, statics, names):
+    assert open_pair(edited(files, statics=statics)).static_names == names
+
+
+def test_statics_of_the_user_are_the_users(files, winds):
+    opened = open_pair(files)
+    for place in (opened.statics, opened.statics["orography"]):
+        assert place.attrs["source"] == f"{files.parent}/static.yaml"
+    assert winds.statics.attrs["source"] == "fnoc_navy_winds_2p5deg"
+
+
+def test_different_times_are_cut_to_the_common_ones_and_it_is_said(files, pair):
+    rewrite(files, "coarse", lambda ds: ds.isel(time=slice(5, None)))
+    rewrite(files, "fine", lambda ds: ds.isel(time=slice(0, 45)))
+    opened = open_pair(files)
+    np.testing.assert_array_equal(opened.fine["time"], pair.fine["time"][5:45])
+    np.testing.assert_array_equal(opened.fine["eastward_wind"], pair.fine["eastward_wind"][5:45])
+    assert opened.notes == (
+        "coarse: 40 of 43 times kept, 2001-06-01 to 2004-09-01",
+        "fine: 40 of 45 times kept, 2001-06-01 to 2004-09-01",
+    )
+
+
+def test_no_common_time_is_refused(files):
+    rewrite(files, "coarse", lambda ds: ds.assign_coords(time=ds["time"] + np.timedelta64(9, "D")))
+    with pytest.raises(ValueError, match="common times of both datasets, got none"):
+        open_pair(files)
+
+
+def test_different_regions_are_cut_to_whole_coarse_cells(files, pair):
+    rewrite(files, "coarse", lambda ds: ds.isel(latitude=slice(1, 6), longitude=slice(0, 9)))
+    rewrite(files, "fine", lambda ds: ds.isel(latitude=slice(0, 17), longitude=slice(4, 33)))
+    opened = open_pair(files)
+    assert (opened.coarse_grid.shape, opened.fine_grid.shape) == ((4, 7), (12, 21))
+    rain = "total_precipitation_24hr"
+    np.testing.assert_array_equal(opened.coarse[rain], pair.coarse[rain][:, 1:5, 2:9])
+    np.testing.assert_array_equal(opened.fine[rain], pair.fine[rain][:, 3:15, 6:27])
+    np.testing.assert_array_equal(
+        opened.statics["orography"], pair.statics["orography"][3:15, 6:27]
+    )
+    assert [note.partition(",")[0] for note in opened.notes] == [
+        "coarse: 4 x 7 of 5 x 9 cells kept",
+        "fine: 12 x 21 of 17 x 29 cells kept",
+    ]
+
+
+def test_globes_from_different_sides_of_greenwich(files, pair):
+    def turn(ds):
+        """Start within the coarse cell at Greenwich, ten fine cells further west."""
+        return ds.roll(longitude=10, roll_coords=True)
+
+    rewrite(files, "fine", turn)
+    rewrite(files, "static", turn)
+    opened = open_pair(files)
+    assert opened.factor == 3
+    for name in opened.outputs:
+        np.testing.assert_array_equal(opened.fine[name], pair.fine[name])
+
+
+def test_a_region_is_kept_to_and_another_pair_has_the_rest(files, pair):
+    north, south = 90, -90
+    edge = 5 * 360 / 11
+    parts = []
+    for west, east in ((0, edge), (edge, 360)):
+        box = f"{{north: {north}, south: {south}, west: {west}, east: {east}}}"
+        parts.append(open_pair(edited(files, region=box)))
+    assert [part.coarse_grid.shape for part in parts] == [(7, 5), (7, 6)]
+    for name in parts[0].outputs:
+        both = np.concatenate([part.fine[name] for part in parts], axis=-1)
+        np.testing.assert_array_equal(both, pair.fine[name])
+
+
+@pytest.mark.parametrize("least", [None, 0.1, 1.0])
+def test_own_blocks_of_any_size_over_valid_cells(files, pair, least):
+    holes = pair.fine["eastward_wind"].isel(time=0).values > 8
+    holes[:4, 4:8] = True  # a block without any
+    assert 0.05 < holes.mean() < 0.6
+
+    rewrite(
+        files, "fine", lambda ds: ds.where(~xr.DataArray(holes, dims=("latitude", "longitude")))
+    )
+    threshold = "" if least is None else f", least_valid: {least}"
+    inputs = {"inputs": "[eastward_wind]", "outputs": "[eastward_wind]"}
+    opened = open_pair(edited(files, coarse=f"{{coarsen: 4{threshold}}}", **inputs))
+    assert (opened.fine_grid.shape, opened.coarse_grid.shape) == ((20, 32), (5, 8))
+    assert opened.notes[0].startswith("fine: 20 x 32 of 21 x 33 cells kept, 20 x 32 cells of")
+    assert opened.coarse.attrs["missing"] == opened.fine.attrs["missing"] == "mask"
+    values = opened.fine["eastward_wind"].values.astype(np.float64)
+    np.testing.assert_array_equal(
+        values, pair.fine["eastward_wind"].where(~holes)[:, :20, :32].values
+    )
+    blocks = values.reshape(-1, 5, 4, 8, 4)
+    area = np.repeat(pair.fine_grid.area[:20, :1], 32, axis=1).reshape(1, 5, 4, 8, 4)
+    area = np.where(np.isnan(blocks), 0, area)
+    valid = area.sum(axis=(2, 4))
+    whole = pair.fine_grid.area[:20, 0].reshape(5, 4).sum(axis=1)[:, None] * 4
+    share = valid / whole
+    expected = np.where(
+        (share > 0) & (share >= (0.5 if least is None else least) - TIE),
+        (np.nan_to_num(blocks) * area).sum(axis=(2, 4)) / np.maximum(valid, 1e-9),
+        np.nan,
+    )
+    assert np.isnan(expected).any()
+    np.testing.assert_allclose(opened.coarse["eastward_wind"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_where_nothing_may_be_missing_a_hole_is_not_averaged_away(files):
+    entry = files.parent / "fine.yaml"
+    entry.write_text(
+        entry.read_text(encoding="utf-8").replace("missing: mask", ""), encoding="utf-8"
+    )
+    cell = {"time": 3, "latitude": 4, "longitude": 5}
+
+    def hole(ds):
+        ds["eastward_wind"][cell] = np.nan
+        return ds
+
+    rewrite(files, "fine", hole)
+    inputs = {"inputs": "[eastward_wind]", "outputs": "[eastward_wind]"}
+    opened = open_pair(edited(files, coarse="{coarsen: 3}", **inputs))
+    assert np.isnan(opened.coarse["eastward_wind"].values[3, 1, 1])
+    assert int(opened.coarse["eastward_wind"].isnull().sum()) == 1
+
+
+def test_parts_cut_the_stored_fields_too(pair):
+    class Stored:
+        """Fields of a training store, as far as a pair knows them."""
+
+        def __init__(self, months):
+            self.months = months
+
+        def at(self, times):
+            return Stored(self.months[times])
+
+    stored = {name: Stored(np.arange(48)) for name in ("coarse_fields", "fine_fields")}
+    part = replace(pair, **stored).part("validate")
+    np.testing.assert_array_equal(part.coarse_fields.months, np.arange(24, 36))
+    np.testing.assert_array_equal(part.fine_fields.months, np.arange(24, 36))
+    assert pair.part("validate").fine_fields is None
+
+
+def test_a_training_store_is_opened_as_one(monkeypatch, tmp_path, pair):
+    store = types.ModuleType("orbitds.data.store")
+    store.open_store = {tmp_path / "winds.zarr": pair}.__getitem__
+    monkeypatch.setitem(sys.modules, "orbitds.data.store", store)
+    assert open_pair(tmp_path / "winds.zarr") is pair
+    assert open_pair(str(tmp_path / "winds.zarr")) is pair
 
 
 def test_an_output_need_not_be_an_input(pair):
