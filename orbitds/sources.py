@@ -28,6 +28,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _NETCDF = {".nc", ".nc4", ".cdf", ".h5", ".hdf5"}
+_held: dict[tuple, xr.Dataset] = {}
 _GRIB = {".grib", ".grib1", ".grib2", ".grb", ".grb2"}
 
 
@@ -159,15 +160,32 @@ def open_file(path: Path, *, chunks: Chunks | None = None) -> xr.Dataset:
             _require("cfgrib", "grib", str(path))
             # no index file beside data that may not be ours
             keywords: dict[str, Any] = {"engine": "cfgrib", "backend_kwargs": {"indexpath": ""}}
-        else:
-            keywords = {"engine": "netcdf4"}
-        # `auto`: the whole of a variable that the file does not chunk may not fit in memory
-        return xr.open_dataset(path, chunks=chunks or "auto", **keywords)
+            return xr.open_dataset(path, chunks=chunks or "auto", **keywords)
+        return _open_netcdf(path, chunks)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise ValueError(
             f"Wanted a {wanted}, got {path}, which opens as neither ({error}). "
             "Check the path, and that the file is complete."
         ) from error
+
+
+def _open_netcdf(path: Path, chunks: Chunks | None) -> xr.Dataset:
+    """Open a NetCDF file, one with text variables once and for good.
+
+    The handles of a file share its variables, and the fill value of text points to the handle that
+    was opened last: once that is closed, the next one to open the file crashes the process (seen
+    with HDF5 1.14 and 2.2). So there is one, which stays open.
+    """
+    status = path.stat()
+    key = (path.resolve(), status.st_mtime_ns, status.st_ino, tuple(dict(chunks or {}).items()))
+    if key in _held:
+        return _held[key].copy()
+    # `auto`: the whole of a variable that the file does not chunk may not fit in memory
+    ds = xr.open_dataset(path, chunks=chunks or "auto", engine="netcdf4")
+    if not any(variable.dtype.kind in "OUT" for variable in ds.variables.values()):
+        return ds
+    _held[key] = ds
+    return ds.copy()
 
 
 def _open_zarr(store: str, chunks: Chunks | None, options: dict[str, Any] | None) -> xr.Dataset:
