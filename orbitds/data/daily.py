@@ -1,8 +1,10 @@
 """Daily values of hourly data: sums, means, minima and maxima of whole UTC days."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import timedelta
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ Method = Literal["sum", "mean", "min", "max"]
 # Which end of its period the time of an amount is: 01 UTC for 00 to 01 in ERA5, 00 UTC in IMERG.
 Stamp = Literal["end", "start"]
 
-DAY = pd.Timedelta(days=1)
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class Days:
             )
         return cls(entered, methods, first, per_day, days, left_out)
 
-    def read(self, steps: slice) -> xr.Dataset:
+    def read(self, steps: slice | np.ndarray) -> xr.Dataset:
         """Return some of the days, lazily where the source is lazy."""
         fields = {}
         for name, (source, method) in self.methods.items():
@@ -127,42 +129,43 @@ def _is_rate(units: str) -> bool:
 
     try:
         power = registry.Quantity(1, units).dimensionality.get("[time]", 0)
-    except Exception:  # noqa: BLE001  pint lets errors of Python's tokenizer through; the door tells
+    except Exception:  # pint lets errors of Python's tokenizer through; the door tells
         return False
     return power == -1
 
 
-def _step(times: pd.Index) -> pd.Timedelta:
+def _step(times: pd.Index) -> timedelta:
     """Return the time between neighbours, of which a day holds a whole number."""
-    steps = pd.TimedeltaIndex(times[1:] - times[:-1])
-    if len(steps) and steps.min() <= pd.Timedelta(0):
+    steps = pd.TimedeltaIndex(times[1:] - times[:-1]).to_numpy()
+    step = timedelta(seconds=float(steps.min() / np.timedelta64(1, "s"))) if len(steps) else DAY
+    if step <= timedelta(0):
         at = int(np.argmin(steps))
         raise ValueError(
             f"Wanted times that increase, got {times[at]} before {times[at + 1]}. "
             "Sort them and drop doubled ones: ds.sortby('time').drop_duplicates('time')."
         )
-    if not len(steps) or steps.min() >= DAY or DAY % steps.min() != pd.Timedelta(0):
-        found = steps.min() if len(steps) else "a single time"
+    if step >= DAY or DAY % step != timedelta(0):
+        found = step if len(steps) else "a single time"
         raise ValueError(
             "Wanted times of which a day holds a whole number, such as hourly or 6-hourly ones, "
             f"got {found}. Leave `aggregate: day` out if the data are daily."
         )
-    return steps.min()
+    return step
 
 
-def _whole_days(times: pd.Index, per_day: int) -> dict[object, int]:
+def _whole_days(times: pd.Index, per_day: int) -> dict[Any, int]:
     """Return the index of the first time of each day; -1 for a day that lacks some."""
     days = times.floor("D")  # pyright: ignore[reportAttributeAccessIssue]  of pandas and cftime
     change = np.flatnonzero(np.asarray(days[1:] != days[:-1])) + 1
     edges = np.concatenate([[0], change, [len(days)]])
     return {
         days[start]: int(start) if stop - start == per_day else -1
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in itertools.pairwise(edges)
     }
 
 
 def _common(
-    starts: dict[str, dict[object, int]],
+    starts: dict[str, dict[Any, int]],
 ) -> tuple[pd.Index, dict[str, np.ndarray], tuple[str, ...]]:
     """Return the days that are whole in every variable, where they start, and the others."""
     seen = sorted(set().union(*starts.values()))
@@ -195,7 +198,7 @@ def _reduce_lazily(data: object, per_day: int, method: Method) -> object:
 
     assert isinstance(data, dask.array.Array)
     days = max(1, data.chunks[0][0] // per_day)
-    whole = data.rechunk({0: days * per_day})
+    whole = data.rechunk({0: days * per_day})  # pyright: ignore[reportArgumentType]  dask says str
     return whole.map_blocks(
         _reduce,
         per_day,

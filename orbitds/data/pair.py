@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,9 @@ import xarray as xr
 from orbitds.catalog import CoarsenEntry, dataset_entry, open_dataset, pair_entry
 from orbitds.data.door import enter
 from orbitds.grid import Grid, block_mean
+
+if TYPE_CHECKING:
+    from orbitds.data.fields import Fields
 
 # Datasets up to this size are held in memory.
 IN_MEMORY_BYTES = 2 * 2**30
@@ -39,6 +42,10 @@ class Pair:
     """Periods, both ends included."""
     same_product: bool = False
     """Whether the coarse fields are block means of the product of the fine ones."""
+    coarse_fields: "Fields | None" = None
+    """What ``coarse`` holds as stored in a training store, [T, V, H, W]; None elsewhere."""
+    fine_fields: "Fields | None" = None
+    """What ``fine`` holds as stored in a training store, [T, U, Hf, Wf]; None elsewhere."""
 
     def __post_init__(self) -> None:
         if not self.coarse.indexes["time"].equals(self.fine.indexes["time"]):
@@ -107,7 +114,7 @@ class Pair:
 
 
 def open_pair(name_or_path: str | Path) -> Pair:
-    """Open a pair lazily, by its catalog name or the path of a YAML file.
+    """Open a pair lazily: by its catalog name, or the path of a YAML file or a training store.
 
     Raises
     ------
@@ -116,6 +123,10 @@ def open_pair(name_or_path: str | Path) -> Pair:
     ValueError
         If the datasets do not fit each other.
     """
+    if Path(name_or_path).suffix == ".zarr":
+        from orbitds.data.store import open_store  # the store is made of pairs
+
+        return open_store(Path(name_or_path))
     entry = pair_entry(name_or_path)
     masked = dataset_entry(entry.fine).missing
     fine = enter(open_dataset(entry.fine), entry.outputs, missing=masked).ds

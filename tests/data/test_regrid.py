@@ -11,9 +11,7 @@ from orbitds.grid import Grid, block_mean
 def cells(south, north, west, east, rows, columns):
     """The grid of that many cells between four edges."""
     height, width = (north - south) / rows, (east - west) / columns
-    return Grid(
-        north - (np.arange(rows) + 0.5) * height, west + (np.arange(columns) + 0.5) * width
-    )
+    return Grid(north - (np.arange(rows) + 0.5) * height, west + (np.arange(columns) + 0.5) * width)
 
 
 def points(rows, columns):
