@@ -99,7 +99,7 @@ def plan(recipe: Recipe) -> Plan:
         "created": _now(),
     }
     identity = {
-        "recipe": _hash([about["recipe"] | {"pair": None}, layout.model_dump(), about["done"]]),
+        "recipe": _hash([about["recipe"] | {"pair": None}, layout.model_dump()]),
         "pair": _hash(entry),
         **{f"dataset {name}": _hash(found) for name, found in source.fingerprints.items()},
     }
@@ -171,5 +171,5 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _bytes(count: float) -> str:
+def _bytes(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,6 +1,7 @@
 """Make a training store of a pair: block by block, restartable, in bounded memory."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import xarray as xr
 
 from orbitds.data.block import Block, read_block
+from orbitds.data.door import check_values
 from orbitds.data.journal import Journal, only_writer
 from orbitds.data.packing import Packing
 from orbitds.data.plan import Plan, plan, training_times
@@ -46,6 +48,8 @@ def prepare(recipe: Recipe, output: Path, *, workers: int = 2) -> Path:
     """
     _check_output(output)
     planned = plan(recipe)
+    for name, field in planned.skeleton.statics.data_vars.items():
+        check_values(str(name), field.values)
     with only_writer(output):
         if _begin(planned, output):
             return output
@@ -77,6 +81,11 @@ def _check_output(output: Path) -> None:
         raise FileNotFoundError(
             f"Wanted an existing folder for {output.name}, got {folder}, which does not exist. "
             f"Make it: mkdir -p {folder}"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"Wanted a folder that can be written to, got {folder}. Choose another one, or change "
+            "its permissions."
         )
 
 

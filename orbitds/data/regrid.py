@@ -121,7 +121,7 @@ def regrid(ds: xr.Dataset, target: Grid) -> xr.Dataset:
 
 
 def cell_grid(source: Grid, spacing_deg: float, *, multiple: int = 1) -> Grid:
-    """Return the cells of a width whose edges are multiples of it, as many as a grid covers.
+    """Return cells of a width, counted from the north pole and Greenwich, that a grid covers.
 
     Points that include both poles, such as the 721 rows of ERA5, so become cells that end there.
 
@@ -142,7 +142,7 @@ def cell_grid(source: Grid, spacing_deg: float, *, multiple: int = 1) -> Grid:
         west, east = 0.0, 360.0
     else:
         west, east = (float(edge) for edge in _column_edges(source)[[0, -1]])
-    low, high = np.ceil((south - slack) / group), np.floor((north + slack) / group)
+    low, high = np.ceil((90 - north - slack) / group), np.floor((90 - south + slack) / group)
     left, right = np.ceil((west - slack) / group), np.floor((east + slack) / group)
     shape = round((high - low) * multiple), round((right - left) * multiple)
     if min(shape) < 2 or (source.periodic and abs((right - left) * group - 360) > slack):
@@ -151,7 +151,7 @@ def cell_grid(source: Grid, spacing_deg: float, *, multiple: int = 1) -> Grid:
             f"data, got {source}. Choose another width or factor."
         )
     return Grid(
-        high * group - (np.arange(shape[0]) + 0.5) * spacing_deg,
+        90 - low * group - (np.arange(shape[0]) + 0.5) * spacing_deg,
         left * group + (np.arange(shape[1]) + 0.5) * spacing_deg,
     )
 

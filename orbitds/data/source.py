@@ -136,8 +136,10 @@ def _as_it_is(recipe: Recipe, entry: PairEntry) -> Source:
 
 def _stream(name: str, variables: tuple[str, ...], entry: PairEntry, recipe: Recipe) -> _Stream:
     opened, missing = open_dataset(name), dataset_entry(name).missing
+    # an earlier time of a variable is the same field: it is stored once
+    variables = tuple(dict.fromkeys(key.partition("@-")[0] for key in variables))
     if entry.aggregate is None:
-        ds = enter(opened, tuple(dict.fromkeys(variables)), missing=missing).ds
+        ds = enter(opened, variables, missing=missing).ds
         return _Stream(ds.indexes["time"], lambda steps: ds.isel(time=steps), _chunk(ds))
     days = Days.of(opened, variables, stamp=recipe.stamp, missing=missing)
     made = ", ".join(f"{key} = {how} of {of}" for key, (of, how) in days.methods.items())
@@ -220,8 +222,10 @@ def _fingerprint(name: str) -> dict[str, Any]:
         for key, field in ds.variables.items()
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
-    for key in ds.indexes:
-        digest.update(str(list(map(str, ds.indexes[key][[0, -1]]))).encode())
+    for index in ds.indexes.values():
+        values = index.to_numpy()
+        plain = values.dtype.kind != "O"  # objects: dates of other calendars
+        digest.update(values.tobytes() if plain else " ".join(map(str, values)).encode())
     found["metadata"] = digest.hexdigest()
     path = Path(str(ds.encoding.get("source", "")))
     file = path / "zarr.json" if path.is_dir() else path
