@@ -64,6 +64,7 @@ def test_prepare_writes_a_store_that_opens_as_a_pair(orbitds, tmp_path):
     assert "prepare 1/1 1992-12-01" in answer.err
     opened = open_pair(store)
     assert (opened.factor, opened.fine.sizes["time"]) == (4, 132)
+    assert opened.static_names == ("orography", "land_sea_mask")  # not by the alphabet
 
 
 def test_prepare_says_what_it_would_write(orbitds, tmp_path):

@@ -85,7 +85,9 @@ def create_store(path: Path, skeleton: Skeleton) -> None:
             },
         )
     _save(skeleton.statics.astype(np.float32), path, "statics")
-    write_about(path, dict(skeleton.about) | {"format": FORMAT, "complete": False})
+    statics = [str(name) for name in skeleton.statics.data_vars]
+    about = dict(skeleton.about) | {"statics": statics}
+    write_about(path, about | {"format": FORMAT, "complete": False})
 
 
 def finish_store(path: Path, about: Mapping[str, Any]) -> None:

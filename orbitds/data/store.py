@@ -58,7 +58,7 @@ def open_store(path: str | Path) -> Pair:
     return Pair(
         name=str(path),
         **datasets,
-        statics=_open(path, "statics").load(),
+        statics=_open(path, "statics")[about["statics"]].load(),  # Zarr keeps no order
         split={part: tuple(period) for part, period in about["split"].items()},
         same_product=about["same_product"],
         coarse_fields=fields["coarse"],

@@ -24,7 +24,12 @@ def test_an_unfinished_store_has_everything_but_values(pair, tmp_path, dtype, fi
     assert array.metadata.dimension_names == ("time", "variable", "latitude", "longitude")
     assert array.attrs["units"] == {"eastward_wind": "m s-1", "total_precipitation_24hr": "mm"}
     assert array.fill_value == fill if fill else array.fill_value != array.fill_value  # NaN
-    assert read_about(tmp_path / "a.zarr") == {"a": 1, "format": 1, "complete": False}
+    assert read_about(tmp_path / "a.zarr") == {
+        "a": 1,
+        "statics": ["orography"],
+        "format": 1,
+        "complete": False,
+    }
     assert not (tmp_path / "a.zarr/fine/values/c").exists()
 
 

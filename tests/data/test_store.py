@@ -15,6 +15,7 @@ ABOUT = {
     "split": {"train": ["2001", "2002"], "validate": ["2003", "2003"], "test": ["2004", "2004"]},
     "same_product": True,
     "sha256": "0" * 64,
+    "statics": ["orography"],
 }
 
 
