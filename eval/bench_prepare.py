@@ -23,7 +23,7 @@ from zarr.codecs import BloscCodec, ZstdCodec
 from orbitds.data import source
 from orbitds.data.plan import plan
 from orbitds.data.prepare import prepare
-from orbitds.data.source import Recipe
+from orbitds.data.recipe import Recipe
 
 ROWS, COLUMNS = 721, 1440
 ENTRY = (

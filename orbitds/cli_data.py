@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orbitds import catalog
-from orbitds.data.source import Recipe
+from orbitds.data.recipe import Recipe
 
 catalog_app = App(name="catalog", help="Show which data are known.")
 

@@ -11,11 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from orbitds.data.door import enter
+from orbitds.data.recipe import Stamp
 from orbitds.variables import variable
 
 Method = Literal["sum", "mean", "min", "max"]
-# Which end of its period the time of an amount is: 01 UTC for 00 to 01 in ERA5, 00 UTC in IMERG.
-Stamp = Literal["end", "start"]
 
 DAY = timedelta(days=1)
 

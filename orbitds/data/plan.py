@@ -14,8 +14,9 @@ import numpy as np
 import xarray as xr
 
 from orbitds.data.packing import Packing
+from orbitds.data.recipe import Recipe
 from orbitds.data.skeleton import Layout, Skeleton
-from orbitds.data.source import Recipe, Source, open_source
+from orbitds.data.source import Source, open_source
 from orbitds.grid import Grid
 
 # What the values of a block take as float32, about; a block is a shard, which is a file.

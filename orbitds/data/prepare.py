@@ -16,8 +16,8 @@ from orbitds.data.door import check_values
 from orbitds.data.journal import Journal, only_writer
 from orbitds.data.packing import Packing
 from orbitds.data.plan import Plan, plan, training_times
+from orbitds.data.recipe import Recipe
 from orbitds.data.skeleton import create_store, finish_store, replace_file
-from orbitds.data.source import Recipe
 from orbitds.data.stats import _Moments
 from orbitds.data.store import GROUPS, STATISTICS, read_about
 from orbitds.grid import Grid

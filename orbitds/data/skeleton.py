@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from pydantic import PositiveInt
 
 from orbitds.data.packing import MISSING, Packing
+from orbitds.data.recipe import DType
 from orbitds.data.store import ABOUT, FORMAT
 from orbitds.schema import Frozen
-
-DType = Literal["float32", "int16"]
 
 
 class Layout(Frozen):

@@ -10,33 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import PositiveFloat, PositiveInt
 
 from orbitds.catalog import CoarsenEntry, PairEntry, dataset_entry, open_dataset, pair_entry
-from orbitds.data.daily import Days, Stamp
+from orbitds.data.daily import Days
 from orbitds.data.door import enter
 from orbitds.data.pair import open_pair
+from orbitds.data.recipe import Recipe
 from orbitds.data.regrid import cell_grid, regrid
-from orbitds.data.skeleton import DType
 from orbitds.grid import TOLERANCE_CELLS, Grid
-from orbitds.schema import Frozen
-
-
-class Recipe(Frozen):
-    """From which pair a training store is made, and how."""
-
-    pair: str
-    """Name in the catalog, or the path of a YAML file."""
-    dtype: DType = "float32"
-    """float32, or int16: half the room, with an error that is known beforehand and printed."""
-    resolution_deg: PositiveFloat | None = None
-    """Regrid the fine data conservatively to cells of this width; as they are if left out."""
-    factor: PositiveInt | None = None
-    """Regrid the coarse data conservatively to cells of this many fine ones along an edge."""
-    stamp: Stamp = "end"
-    """Which end of its period the time of an hourly amount is, where days are made of hours."""
-    tiles: tuple[PositiveInt, PositiveInt] = (1, 1)
-    """Chunks along rows and columns: those of the training tiles, if these are many."""
 
 
 @dataclass(frozen=True, eq=False)

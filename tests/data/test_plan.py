@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orbitds.data.plan import BLOCK_BYTES, LARGEST_BLOCK_BYTES, _block_times, plan, training_times
-from orbitds.data.source import Recipe
+from orbitds.data.recipe import Recipe
 
 WINDS = "navy_winds_10deg_to_2p5deg"
 

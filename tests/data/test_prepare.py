@@ -19,7 +19,7 @@ from orbitds.data import plan as plan_module
 from orbitds.data import source as source_module
 from orbitds.data.pair import open_pair
 from orbitds.data.prepare import prepare
-from orbitds.data.source import Recipe
+from orbitds.data.recipe import Recipe
 from orbitds.data.stats import statistics as statistics_of
 from orbitds.data.store import open_store, read_about, store_statistics
 from orbitds.normalize import Statistics
@@ -282,7 +282,7 @@ CHILD = """
     from pathlib import Path
     import orbitds.data.plan as plan_module
     import orbitds.data.prepare as module
-    from orbitds.data.source import Recipe
+    from orbitds.data.recipe import Recipe
 
     plan_module._block_times = lambda *_: 5
     pair, output, wait = sys.argv[1:]

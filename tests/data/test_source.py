@@ -6,7 +6,8 @@ import xarray as xr
 import yaml
 
 from orbitds.data.pair import open_pair
-from orbitds.data.source import Recipe, open_source
+from orbitds.data.recipe import Recipe
+from orbitds.data.source import open_source
 from orbitds.grid import Grid, block_mean
 
 WINDS = "navy_winds_10deg_to_2p5deg"
