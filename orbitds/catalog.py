@@ -92,6 +92,8 @@ class PairEntry(Frozen):
     """Dataset of the inputs, or how to make it from the fine one."""
     same_product: bool = False
     """Whether a coarse dataset holds block means of the fine product; so by nature if coarsened."""
+    aggregate: Literal["day"] | None = None
+    """Make daily values of hourly or 6-hourly datasets: what `orbitds prepare` does."""
     inputs: tuple[str, ...]
     """Input variables."""
     outputs: tuple[str, ...]

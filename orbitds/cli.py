@@ -10,7 +10,7 @@ from cyclopts.config import Dict
 from pydantic import BaseModel
 from rich.console import Console
 
-from orbitds.cli_data import catalog_app, check, tell
+from orbitds.cli_data import catalog_app, check, prepare, tell
 from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
@@ -208,6 +208,7 @@ def demo(
 
 app.command(catalog_app)
 app.command(check)
+app.command(prepare)
 
 
 def _hyphenated(settings: dict[str, Any]) -> dict[str, Any]:

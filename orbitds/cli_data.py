@@ -1,15 +1,17 @@
-"""The commands about data: catalog, check."""
+"""The commands about data: catalog, check, prepare."""
 
 import json as text_of
 import re
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from orbitds import catalog, datasets
+from orbitds.data.recipe import Recipe
 
 if TYPE_CHECKING:
     from orbitds.data.check import Report
@@ -138,6 +140,36 @@ def _checked(
         declared = missing or declared_missing(input)
         with catalog.open_dataset(input) as ds:
             yield input, look(ds, variables, missing=declared, fits=fits)
+
+
+def prepare(
+    *,
+    recipe: Annotated[Recipe, Parameter(name="*")],
+    output: Path,
+    workers: int = 2,
+    dry_run: bool = False,
+) -> None:
+    """Make a training store of a pair: regridded, daily, checked, with its statistics.
+
+    It is worked through in blocks of time, so the data may be of any length. After a kill, the same
+    command goes on where it ended; the store can be opened when it is complete.
+
+    Parameters
+    ----------
+    output
+        Folder of the store, ending in .zarr; new, or begun by the same command.
+    workers
+        Threads that read and compute.
+    dry_run
+        Say what would be written, and write nothing.
+    """
+    from orbitds.data.plan import plan
+    from orbitds.data.prepare import prepare as make
+
+    if dry_run:
+        tell(plan(recipe).describe())
+    else:
+        tell(f"training store: {make(recipe, output, workers=workers)}")
 
 
 def tell(text: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from orbitds import catalog
+from orbitds.data.pair import open_pair
 from orbitds.resources import share
 
 # --- catalog ---
@@ -150,3 +151,58 @@ def test_check_wants_something_to_look_at(orbitds):
     both = orbitds("check", "x.nc", "--checkpoint", "c", "--pair", "p")
     assert "got both flags" in both.err
     assert orbitds("check", "no_such.nc").code == 1
+
+
+# --- prepare ---
+
+WINDS = "navy_winds_10deg_to_2p5deg"
+
+
+def test_prepare_writes_a_store_that_opens_as_a_pair(orbitds, tmp_path):
+    store = tmp_path / "winds.zarr"
+    answer = orbitds("prepare", "--pair", WINDS, "--output", store, "--dtype", "int16")
+    assert answer.code == 0
+    assert answer.out == f"training store: {store}\n"
+    assert "prepare 1/1 1992-12-01" in answer.err
+    opened = open_pair(store)
+    assert (opened.factor, opened.fine.sizes["time"]) == (4, 132)
+    assert opened.static_names == ("orography", "land_sea_mask")  # not by the alphabet
+
+
+def test_prepare_says_what_it_would_write(orbitds, tmp_path):
+    answer = orbitds("prepare", "--pair", WINDS, "--output", tmp_path / "a.zarr", "--dry-run")
+    assert answer.code == 0
+    assert "shards 132 x 2 x 72 x 144" in answer.out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--pair", WINDS[:-1]), f"Did you mean '{WINDS}'?"),
+        (("--pair", WINDS, "--dtype", "float16"), "float16"),
+        (("--pair", WINDS, "--factor", "3"), "Leave --factor out"),
+        (("--pair", WINDS, "--resolution-deg", "7"), "Choose another width or factor"),
+    ],
+)
+def test_prepare_explains_its_refusals(orbitds, tmp_path, arguments, told):
+    answer = orbitds("prepare", *arguments, "--output", tmp_path / "a.zarr")
+    assert answer.code != 0
+    assert told in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_from_a_store_is_training_from_its_source(orbitds, tmp_path):
+    store = tmp_path / "winds.zarr"
+    assert orbitds("prepare", "--pair", WINDS, "--output", store).code == 0
+    logs = []
+    for number, pair in enumerate((WINDS, store)):
+        run = tmp_path / str(number)
+        options = ("--steps", 4, "--batch-size", 2, "--validate-every", 2, "--pair", pair)
+        answer = orbitds("train", "--config", "smoke", *options, "--output", run)
+        assert answer.code == 0, answer.err
+        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        logs.append([json.loads(line) for line in lines])
+    assert len(logs[0]) == 4
+    for source, stored in zip(*logs, strict=True):
+        assert source == stored
