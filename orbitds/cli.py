@@ -73,7 +73,7 @@ def launch(
 @app.command
 def train(
     *,
-    config: Annotated[TrainConfig, Parameter(name="*")],
+    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
     output: Path,
 ) -> None:
     """Train a model on a data pair.
@@ -88,7 +88,7 @@ def train(
     """
     from orbitds.train.loop import run
 
-    best = run(config, output)
+    best = run(config or parse(TrainConfig, {}, source="orbitds train"), output)
     tell(f"best weights: {best}")
 
 

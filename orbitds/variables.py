@@ -43,6 +43,12 @@ class Variable(Frozen):
     """Other names under which data sets carry the variable."""
 
     @property
+    def component(self) -> Literal["eastward", "northward"] | None:
+        """The direction that a component of a vector points to, which its CF name says."""
+        words = (self.standard_name or "").split("_")
+        return next((way for way in ("eastward", "northward") if way in words), None)
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The variables that this one is ordered by."""
         return tuple(name for name in (self.at_most, self.at_least) if name is not None)
@@ -68,6 +74,7 @@ def variable(name: str) -> Variable:
         If the name is not in the vocabulary; the message names the nearest one.
     """
     rows = table()
+    name = name.partition("@")[0]  # the same variable at an earlier time
     if name in rows:
         return rows[name]
     for row in rows.values():

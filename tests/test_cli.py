@@ -52,6 +52,7 @@ OTHERS = {
             "predicts": "members",
             "position_octaves": 5,
         },
+        "data": {"workers": 3, "prefetch": 4, "history": 1, "mirror": ["latitude"]},
         "tiles": {"rows": 2, "columns": 3, "halo_cells": 5},
         "loss": {
             "kind": "crps",

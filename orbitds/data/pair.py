@@ -11,10 +11,14 @@ import xarray as xr
 
 from orbitds.catalog import CoarsenEntry, dataset_entry, open_dataset, pair_entry
 from orbitds.data.door import enter
+from orbitds.data.fields import Fields
 from orbitds.grid import Grid, block_mean
 
 # Datasets up to this size are held in memory.
 IN_MEMORY_BYTES = 2 * 2**30
+
+# The attributes that hold the stacked arrays of a prepared store.
+FIELDS = ("coarse_fields", "fine_fields")
 
 Period = tuple[str, str]
 Part = Literal["train", "validate", "test"]
@@ -39,6 +43,10 @@ class Pair:
     """Periods, both ends included."""
     same_product: bool = False
     """Whether the coarse fields are block means of the product of the fine ones."""
+    coarse_fields: Fields | None = None
+    """The stacked inputs of a prepared store, whose values were checked when it was written."""
+    fine_fields: Fields | None = None
+    """The stacked outputs of a prepared store."""
 
     def __post_init__(self) -> None:
         if not self.coarse.indexes["time"].equals(self.fine.indexes["time"]):
@@ -97,7 +105,10 @@ class Pair:
                 f"Wanted times from {start} to {stop} for the {name} part of {self.name}, got "
                 f"none; the data run from {times[0]} to {times[-1]}. Correct the split."
             )
-        return replace(self, coarse=coarse, fine=fine)
+        first = self.coarse.indexes["time"].slice_indexer(start, stop)
+        fields = (self.coarse_fields, self.fine_fields)
+        stored = (None if part is None else part.at(first) for part in fields)
+        return replace(self, coarse=coarse, fine=fine, **dict(zip(FIELDS, stored, strict=True)))
 
     def held(self) -> "Pair":
         """Return the pair with those of its datasets in memory that fit there."""

@@ -18,7 +18,6 @@ from orbitds.train import loop
 from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
 
-CPU = torch.device("cpu")
 TINY = ModelConfig(
     width=8, depth=1, decoder_depth=1, correction_width=4, correction_depth=1, position_octaves=2
 )
@@ -38,7 +37,7 @@ def entries(folder):
 def train(pair, folder, **changes):
     """Train, and return the log and the weights that were kept."""
     folder.mkdir()
-    best = loop.fit(settings(**changes), pair, folder)
+    best = loop.fit(settings(**changes), [pair], folder)
     return entries(folder), load_file(best / "weights.safetensors")
 
 
@@ -54,9 +53,10 @@ def untrained(config, pair):
 
 
 def batches(config, samples):
-    return training_loader(
-        samples, batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
+    loader = training_loader(
+        [samples], batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
     )
+    return (sample for _, sample in loader)
 
 
 def assert_close(got, wanted, atol):
@@ -82,11 +82,11 @@ def recorded(monkeypatch):
     """The weights at each validation, and the errors these shall have; they fall by default."""
     seen, errors = [], [1 / step for step in range(1, 100)]
 
-    def record(model, setting, loss, device):
+    def record(model, settings, shares, loss):
         seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
         return {"validation": errors[len(seen) - 1]}
 
-    monkeypatch.setattr(loop, "validate", record)
+    monkeypatch.setattr(loop, "validate_all", record)
     return seen, errors
 
 
@@ -212,7 +212,7 @@ def test_bfloat16_stays_close(pair, tmp_path):
 def test_training_beats_the_base(pair, tmp_path):
     changes = {"steps": 25, "optim": OptimConfig(lr=5e-3, warmup_steps=5)}
     config = settings(**changes)
-    base = validate(untrained(config, pair), prepare(config, pair), config.loss, CPU)
+    base = validate(untrained(config, pair), prepare(config, pair), config.loss)
     log, _ = train(pair, tmp_path / "run", **changes)
     assert log[-1]["validation"] < 0.8 * base["validation"]
     assert log[-1]["rmse_eastward_wind"] < 0.9 * base["rmse_eastward_wind"]
@@ -253,7 +253,7 @@ def test_what_is_kept_has_the_best_logged_error(pair, tmp_path):
     errors = [entry["validation"] for entry in log]
     checkpoint = load_checkpoint(tmp_path / "run" / "best")
     assert checkpoint.description.provenance["step"] == 1 + int(np.argmin(errors))
-    again = validate(checkpoint.model, prepare(settings(**changes), pair), LossConfig(), CPU)
+    again = validate(checkpoint.model, prepare(settings(**changes), pair), LossConfig())
     assert again["validation"] == pytest.approx(min(errors), rel=1e-6)
 
 
