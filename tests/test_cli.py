@@ -493,6 +493,7 @@ def _leaves(config, prefix=()):
 
 def _leaves_of_defaults(kind):
     required = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
+    required |= {"pair": "x"} if kind is TrainConfig else {}
     return _leaves(kind(**required))
 
 

@@ -130,9 +130,7 @@ class Assembler:
         year = int(self._years[step]) if self.own_year_out else None
         return year, int(self._months[step])
 
-    def _climatology(
-        self, steps: tuple[int, ...], tiles: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor]:
+    def _climatology(self, steps: tuple[int, ...], tiles: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return fine and coarse climatologies [B, U, ...]; [B, 0] where there are none."""
         if self.climatology is None:
             nothing = torch.zeros(len(steps), 0, device=self.device)

@@ -71,7 +71,44 @@ def training_loader(
     OSError
         If shared memory is too small for what is read ahead.
     """
-    readers = [part.reader for part in samples]
+    device = samples[0].assemble.device
+    batches = stored_batches(
+        [part.reader for part in samples],
+        device,
+        weights=weights,
+        batch_size=batch_size,
+        seed=seed,
+        first=first,
+        last=last,
+        rank=rank,
+        world=world,
+        workers=workers,
+        prefetch=prefetch,
+    )
+    for task, batch in _ahead(batches, device):
+        chosen = batch._replace(mirror=mirrored(mirror, seed, task.step))
+        yield Loaded(task.pair, samples[task.pair].assemble(chosen))
+
+
+def stored_batches(
+    readers: Sequence[Reader],
+    device: torch.device,
+    *,
+    batch_size: int,
+    seed: int,
+    first: int,
+    last: int,
+    weights: Sequence[float] = (1.0,),
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    prefetch: int = 2,
+) -> Iterator[tuple[Task, Batch]]:
+    """Yield batches as they are stored, in host memory; see ``training_loader``.
+
+    With workers a batch is valid until the second next one is asked for: it lies in memory that
+    they share, locked where the device is a GPU.
+    """
     order = MixedSampler(
         list(map(len, readers)),
         weights,
@@ -82,15 +119,11 @@ def training_loader(
         rank=rank,
         world=world,
     )
-    device = samples[0].assemble.device
-    if workers:
-        share = -(-batch_size // world)
-        batches = _from_workers(readers, order, share, workers, prefetch, device)
-    else:
-        batches = ((task, readers[task.pair].read(task.indices)) for task in order)
-    for task, batch in _ahead(batches, device):
-        chosen = batch._replace(mirror=mirrored(mirror, seed, task.step))
-        yield Loaded(task.pair, samples[task.pair].assemble(chosen))
+    if not workers:
+        for task in order:
+            yield task, readers[task.pair].read(task.indices)
+        return
+    yield from _from_workers(readers, order, -(-batch_size // world), workers, prefetch, device)
 
 
 def _from_workers(

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from orbitds.data.door import check_values, enter
+from orbitds.data.history import base_name, join_earlier, steps_back
 from orbitds.data.pair import stack
 from orbitds.device import choose_device
 from orbitds.grid import Grid
@@ -49,7 +51,9 @@ def downscale(
         constraints=constraints,
         device=device,
     )
-    entered = enter(ds, downscaler.checkpoint.inputs)
+    inputs = downscaler.checkpoint.inputs
+    entered = enter(ds, tuple(dict.fromkeys(map(base_name, inputs))))
+    entered = replace(entered, ds=join_earlier(entered.ds, inputs))
     downscaler.check_grid(Grid.of(entered.ds))
     if entered.ds.chunks:
         grid = downscaler.fine_grid(Grid.of(entered.ds))
@@ -64,7 +68,8 @@ def downscale(
     if downscaler.constraints:
         fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
     checkpoint = downscaler.checkpoint
-    return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
+    layout = entered.layout.without_first(max(map(steps_back, inputs)))
+    return layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
 
 class Downscaler:
