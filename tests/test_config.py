@@ -230,6 +230,8 @@ def test_mistake_in_a_preset_names_its_file(written):
         (ModelConfig, {"width": 30, "heads": 4}, "multiple of heads, got width 30 and 4 heads"),
         (TrainConfig, {"pair": "p", "batch_size": 6, "accumulate": 4}, "accumulate, got 6 and 4"),
         (TrainConfig, {}, "either pair or pairs, got pair None and pairs {}.*one of the two"),
+        (TrainConfig, {"pair": "p", "pairs": {"q": 1}}, "either pair or pairs, got pair 'p'"),
+        (TrainConfig, {"pairs": {"q": -1}}, "pairs.q: .*greater than 0 .got -1"),
         (TrainConfig, {"pair": "p", "optim": {"lr": 0}}, "optim.lr: .*greater than 0 .got 0"),
         (
             TrainConfig,

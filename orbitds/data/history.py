@@ -86,4 +86,4 @@ def join_earlier(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
             time=slice(longest - back, ds.sizes["time"] - back or None)
         )
         fields[name] = earlier.assign_coords(time=now["time"])
-    return xr.Dataset(fields, attrs=ds.attrs)
+    return xr.Dataset(fields, attrs=ds.attrs).unify_chunks()
