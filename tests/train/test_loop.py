@@ -20,6 +20,7 @@ from orbitds.config import (
 from orbitds.data.history import with_earlier
 from orbitds.data.loader import training_loader
 from orbitds.data.pair import Pair
+from orbitds.data.sample import Samples
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
 from orbitds.train import loop
