@@ -11,7 +11,15 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from orbitds.cli_data import catalog_app, tell
-from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
+from orbitds.config import (
+    EvalConfig,
+    InferConfig,
+    InferOptions,
+    Stage,
+    TrainConfig,
+    parse,
+    read_config,
+)
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
 # Settings whose keys are names of variables, and no flags.

@@ -4,6 +4,7 @@ import shutil
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,8 +107,9 @@ def stored_batches(
 ) -> Iterator[tuple[Task, Batch]]:
     """Yield batches as they are stored, in host memory; see ``training_loader``.
 
-    With workers a batch is valid until the second next one is asked for: it lies in memory that
-    they share, locked where the device is a GPU.
+    A batch is valid until the second next one is asked for: its memory is used again, since new
+    pages would cost as much as reading. With workers they share it, locked where the device is a
+    GPU.
     """
     order = MixedSampler(
         list(map(len, readers)),
@@ -119,11 +121,14 @@ def stored_batches(
         rank=rank,
         world=world,
     )
+    share = -(-batch_size // world)
     if not workers:
-        for task in order:
-            yield task, readers[task.pair].read(task.indices)
+        size = max(reader.bytes_of(share) for reader in readers)
+        buffers = [torch.empty(size, dtype=torch.uint8) for _ in range(2)]
+        for task, buffer in zip(order, cycle(buffers), strict=False):
+            yield task, readers[task.pair].read(task.indices, buffer)
         return
-    yield from _from_workers(readers, order, -(-batch_size // world), workers, prefetch, device)
+    yield from _from_workers(readers, order, share, workers, prefetch, device)
 
 
 def _from_workers(
