@@ -22,8 +22,8 @@ from orbitds.config import (
 )
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
-# Settings whose keys are names of variables, and no flags.
-BY_VARIABLE = ("tv_weights",)
+# Settings whose keys are names of variables or pairs, and no flags.
+BY_VARIABLE = ("tv_weights", "pairs")
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 IMPORT = "import-orbit2"
 
