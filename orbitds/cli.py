@@ -11,11 +11,19 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from orbitds.cli_data import catalog_app, check, prepare, tell
-from orbitds.config import EvalConfig, InferConfig, InferOptions, Stage, TrainConfig, read_config
+from orbitds.config import (
+    EvalConfig,
+    InferConfig,
+    InferOptions,
+    Stage,
+    TrainConfig,
+    parse,
+    read_config,
+)
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
 
-# Settings whose keys are names of variables, and no flags.
-BY_VARIABLE = ("tv_weights",)
+# Settings whose keys are names of variables or pairs, and no flags.
+BY_VARIABLE = ("tv_weights", "pairs")
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 IMPORT = "import-orbit2"
 
@@ -73,7 +81,7 @@ def launch(
 @app.command
 def train(
     *,
-    config: Annotated[TrainConfig, Parameter(name="*")],
+    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
     output: Path,
 ) -> None:
     """Train a model on a data pair.
@@ -88,7 +96,7 @@ def train(
     """
     from orbitds.train.loop import run
 
-    best = run(config, output)
+    best = run(config or parse(TrainConfig, {}, source="orbitds train"), output)
     tell(f"best weights: {best}")
 
 

@@ -121,11 +121,29 @@ class OptimConfig(Frozen):
     """Largest norm of the gradient."""
 
 
+class DataConfig(Frozen):
+    """How training reads its samples."""
+
+    workers: NonNegativeInt = 0
+    """Processes that read ahead; 0 reads in the training process, for data in memory."""
+    prefetch: PositiveInt = 2
+    """Batches that each worker reads ahead."""
+    history: NonNegativeInt = 0
+    """Earlier times of the inputs that are further inputs, such as `2m_temperature@-1`."""
+    mirror: tuple[Literal["longitude", "latitude"], ...] = ()
+    """Axes along which half of the batches are mirrored; components of vectors change sign."""
+
+
 class TrainConfig(Frozen):
     """One training run."""
 
-    pair: str
+    pair: str | None = None
     """Data pair: a name from `orbitds catalog list`, or the path of a YAML file."""
+    pairs: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Instead of `pair`, several by name, each with its share of the steps. Statistics and region
+    of the first go into the checkpoint."""
+    data: DataConfig = DataConfig()
+    """How samples are read."""
     model: ModelConfig = ModelConfig()
     """Architecture; in a file also the name of a preset in configs/model, or its path."""
     tiles: TilesConfig = TilesConfig()
@@ -152,10 +170,24 @@ class TrainConfig(Frozen):
     """Arithmetic of the trunk; weights and sums stay in float32."""
 
     @property
+    def mixture(self) -> dict[str, float]:
+        """The pairs of the run, and the share of the steps that each gets."""
+        return {self.pair: 1.0} if self.pair is not None else dict(self.pairs)
+
+    @property
     def architecture(self) -> ModelConfig:
         """The model with the head that the loss needs."""
         predicts = _PREDICTS.get(self.loss.kind, "field")
         return self.model.model_copy(update={"predicts": predicts})
+
+    @model_validator(mode="after")
+    def _pair_or_pairs(self) -> "TrainConfig":
+        if (self.pair is None) == (not self.pairs):
+            raise ValueError(
+                f"Wanted either pair or pairs, got pair {self.pair!r} and pairs {self.pairs}. "
+                "Give one of the two."
+            )
+        return self
 
     @model_validator(mode="after")
     def _head_fits_loss(self) -> "TrainConfig":

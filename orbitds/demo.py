@@ -52,7 +52,7 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
         )
     settings = read_config("demo", "train") | ({} if steps is None else {"steps": steps})
     config = parse(TrainConfig, settings, source="configs/train/demo.yaml")
-    pair = open_pair(config.pair)
+    pair = open_pair(*config.mixture)
     _clear(output, overwrite=overwrite)
     _say(f"{pair.name}: {pair.coarse_grid} -> {pair.fine_grid}")
     _say(f"training on {' to '.join(pair.split['train'])}, {config.steps} steps")

@@ -52,6 +52,12 @@ class Variable(Frozen):
     """Other names under which data sets carry the variable."""
 
     @property
+    def component(self) -> Literal["eastward", "northward"] | None:
+        """The direction that a component of a vector points to, which its CF name says."""
+        words = (self.standard_name or "").split("_")
+        return next((way for way in ("eastward", "northward") if way in words), None)
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The variables that this one is ordered by."""
         return tuple(name for name in (self.at_most, self.at_least) if name is not None)

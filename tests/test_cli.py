@@ -52,6 +52,7 @@ OTHERS = {
             "predicts": "members",
             "position_octaves": 5,
         },
+        "data": {"workers": 3, "prefetch": 4, "history": 1, "mirror": ["latitude"]},
         "tiles": {"rows": 2, "columns": 3, "halo_cells": 5},
         "loss": {
             "kind": "crps",
@@ -195,7 +196,8 @@ def test_examples_set_everything_to_another_value(stage):
     config = CONFIGS[stage](**OTHERS[stage])
     settings = dict(_leaves(config))
     for name, default in _leaves_of_defaults(CONFIGS[stage]):
-        assert settings[name] != default, name
+        if name != "pairs":  # stands instead of `pair`
+            assert settings[name] != default, name
 
 
 @pytest.mark.parametrize("stage", CONFIGS)
@@ -212,6 +214,18 @@ def test_a_file_has_the_same_names(orbitds, heard, stage, tmp_path):
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     assert orbitds(stage, "--config", path).code == 0
     assert heard == [CONFIGS[stage](**OTHERS[stage])]
+
+
+def test_several_pairs_are_flags(orbitds, heard):
+    answer = orbitds("train", "--pairs.one", "2", "--pairs.two", "0.5", "--output", "run")
+    assert answer.code == 0
+    assert heard == [TrainConfig(pairs={"one": 2.0, "two": 0.5})]
+
+
+def test_a_run_without_data_is_refused(orbitds):
+    answer = orbitds("train", "--output", "run")
+    assert answer.code != 0
+    assert "either pair or pairs" in answer.err
 
 
 def test_flags_override_a_file(orbitds, heard, tmp_path):
@@ -492,6 +506,7 @@ def _leaves(config, prefix=()):
 
 def _leaves_of_defaults(kind):
     required = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
+    required |= {"pair": "x"} if kind is TrainConfig else {}
     return _leaves(kind(**required))
 
 

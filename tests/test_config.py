@@ -229,7 +229,9 @@ def test_mistake_in_a_preset_names_its_file(written):
     [
         (ModelConfig, {"width": 30, "heads": 4}, "multiple of heads, got width 30 and 4 heads"),
         (TrainConfig, {"pair": "p", "batch_size": 6, "accumulate": 4}, "accumulate, got 6 and 4"),
-        (TrainConfig, {}, "pair: Field required"),
+        (TrainConfig, {}, "either pair or pairs, got pair None and pairs {}.*one of the two"),
+        (TrainConfig, {"pair": "p", "pairs": {"q": 1}}, "either pair or pairs, got pair 'p'"),
+        (TrainConfig, {"pairs": {"q": -1}}, "pairs.q: .*greater than 0 .got -1"),
         (TrainConfig, {"pair": "p", "optim": {"lr": 0}}, "optim.lr: .*greater than 0 .got 0"),
         (
             TrainConfig,
@@ -266,6 +268,7 @@ def test_each_field_is_documented_and_each_group_frozen_and_closed(kind):
     for name, field in kind.model_fields.items():
         assert field.description, f"{kind.__name__}.{name} is the help text of a flag"
     given = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
+    given |= {"pair": "x"} if kind is TrainConfig else {}
     settings = kind.model_validate(given)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings, next(iter(kind.model_fields)), None)

@@ -1,6 +1,6 @@
 """How a caller's dataset is laid out, and how the answer is given back the same way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,12 @@ class Layout:
     """The caller's longitudes."""
     extra: xr.Dataset
     """Further coordinates, those on latitude or longitude aside, under the caller's names."""
+
+    def without_first(self, times: int) -> "Layout":
+        """Return the layout of the dataset without its first times."""
+        if not times:
+            return self
+        return replace(self, extra=self.extra.isel({self.names["time"]: slice(times, None)}))
 
     def restore(self, fine: xr.Dataset, factor: int, placement: Placement = "around") -> xr.Dataset:
         """Return a canonical fine dataset with the caller's names, order and conventions."""

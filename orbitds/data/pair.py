@@ -118,9 +118,9 @@ class Pair:
                 f"Wanted times from {start} to {stop} for the {name} part of {self.name}, got "
                 f"none; the data run from {times[0]} to {times[-1]}. Correct the split."
             )
-        stored = (self.coarse_fields, self.fine_fields)
         coarse_fields, fine_fields = (
-            None if fields is None else fields.at(chosen) for fields in stored
+            None if fields is None else fields.at(chosen)
+            for fields in (self.coarse_fields, self.fine_fields)
         )
         return replace(
             self,

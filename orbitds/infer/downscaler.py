@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from orbitds.data.door import enter
+from orbitds.data.history import base_name, join_earlier, steps_back
 from orbitds.data.pair import stack
 from orbitds.data.values import Missing, check_missing, check_values
 from orbitds.device import choose_device
@@ -54,7 +56,10 @@ def downscale(
         device=device,
     )
     checkpoint = downscaler.checkpoint
-    entered = enter(ds, checkpoint.inputs, missing=missing)
+    names = tuple(dict.fromkeys(map(base_name, checkpoint.inputs)))
+    history = max(map(steps_back, checkpoint.inputs))
+    entered = enter(ds, names, missing=missing, times="unbroken" if history else "any")
+    entered = replace(entered, ds=join_earlier(entered.ds, checkpoint.inputs))
     downscaler.check_grid(Grid.of(entered.ds))
     if entered.ds.chunks:
         grid = downscaler.fine_grid(Grid.of(entered.ds))
@@ -70,7 +75,8 @@ def downscale(
         fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
     if missing == "mask":
         fine = fine.assign_attrs({POLICY: missing})
-    return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
+    layout = entered.layout.without_first(history)
+    return layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
 
 class Downscaler:

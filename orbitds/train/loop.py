@@ -1,7 +1,8 @@
 """The training loop, to be read from the top down."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,9 +10,9 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from orbitds.config import TrainConfig
-from orbitds.data.loader import training_loader
+from orbitds.data.batch import Sample
+from orbitds.data.loader import Loaded, training_loader
 from orbitds.data.pair import Pair, open_pair
-from orbitds.data.sample import Sample, Samples
 from orbitds.device import choose_device
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
@@ -20,8 +21,8 @@ from orbitds.train.keep import BEST, keep
 from orbitds.train.log import JsonLines
 from orbitds.train.objective import objective
 from orbitds.train.optim import make_optimizer
-from orbitds.train.setting import prepare
-from orbitds.train.validate import validate
+from orbitds.train.setting import Setting, prepare_all, union_of
+from orbitds.train.validate import validate_all
 
 # What a run folder holds.
 LOG, RESOLVED = "log.jsonl", "config.json"
@@ -45,25 +46,28 @@ def run(config: TrainConfig, output: Path) -> Path:
             f"Wanted a new or empty folder for the run, got {output}, which exists. "
             "Choose another one, or remove it."
         )
-    pair = open_pair(config.pair)
+    pairs = [open_pair(name) for name in config.mixture]
     output.mkdir(parents=True, exist_ok=True)
     (output / RESOLVED).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     try:
-        return fit(config, pair, output)
+        return fit(config, pairs, output)
     except (ValueError, OSError, RuntimeError):
         if not (output / BEST).exists():  # data or settings that do not fit make no run
             shutil.rmtree(output)
         raise
 
 
-def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
-    """Train a model on a pair; see ``run``."""
+def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
+    """Train a model on the pairs of ``config.mixture``; see ``run``."""
     torch.manual_seed(config.seed)
     device = choose_device(config.device)
-    setting = prepare(config, pair)
+    settings, pair = prepare_all(config, pairs, device), pairs[0]
+    inputs, rows = union_of(settings)
+    kept = replace(settings[0], statistics=rows)  # what a checkpoint knows of the data
+    shares = tuple(config.mixture.values())
     model = build(
         config.architecture,
-        inputs=pair.inputs,
+        inputs=inputs,
         outputs=pair.outputs,
         statics=pair.static_names,
         factor=pair.factor,
@@ -77,12 +81,13 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
     log = JsonLines(output / LOG)
     best, validated = float("inf"), ""
     with progress("train", config.steps) as report:
-        for step, batch in enumerate(_batches(config, setting.train), start=1):
+        for step, (place, batch) in enumerate(_batches(config, settings, shares), start=1):
+            setting = settings[place]
             model.train()
             loss = torch.zeros((), device=device)
             # sums over the whole batch before the division: each fine cell counts by its weight
-            total_weight = batch.weight.sum().to(device)
-            for part in _parts(batch, config.accumulate, device):
+            total_weight = batch.weight.sum()
+            for part in _parts(batch, config.accumulate):
                 value = objective(model, part, setting, config.loss, config.dtype)[0] / total_weight
                 value.backward()
                 loss += value.detach()
@@ -100,25 +105,33 @@ def fit(config: TrainConfig, pair: Pair, output: Path) -> Path:
             entry: dict[str, float] = {"step": step, "loss": float(loss), "norm": float(norm)}
             if step % config.validate_every == 0 or step == config.steps:
                 scored = model if averaged is None else cast("DownscalingModel", averaged.module)
-                entry |= validate(scored, setting, config.loss, device)
+                entry |= validate_all(scored, settings, shares, config.loss)
                 validated = f", validation {entry['validation']:.4f}"
                 if entry["validation"] < best:
                     best = entry["validation"]
-                    keep(scored, setting, config, step, output / BEST)
+                    keep(scored, kept, config, step, output / BEST)
             log.write(**entry)
             report(step, f"loss {entry['loss']:.4f}{validated}")
     return output / BEST
 
 
-def _batches(config: TrainConfig, samples: Samples) -> Iterator[Sample]:
-    return iter(
-        training_loader(
-            samples, batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
-        )
+def _batches(
+    config: TrainConfig, settings: Sequence[Setting], shares: Sequence[float]
+) -> Iterator[Loaded]:
+    return training_loader(
+        [setting.train for setting in settings],
+        weights=shares,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        first=0,
+        last=config.steps,
+        workers=config.data.workers,
+        prefetch=config.data.prefetch,
+        mirror=config.data.mirror,
     )
 
 
-def _parts(batch: Sample, parts: int, device: torch.device) -> Iterator[Sample]:
+def _parts(batch: Sample, parts: int) -> Iterator[Sample]:
     size = batch.coarse.shape[0] // parts
     for start in range(0, batch.coarse.shape[0], size):
-        yield Sample(*(tensor[start : start + size] for tensor in batch)).to(device)
+        yield batch.part(slice(start, start + size))

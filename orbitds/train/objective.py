@@ -8,7 +8,7 @@ from torch import Tensor
 
 from orbitds import loss
 from orbitds.config import LossConfig
-from orbitds.data.sample import Sample
+from orbitds.data.batch import Sample
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.train.setting import Setting
 

@@ -1,15 +1,19 @@
 """What a run draws from: the samples, statistics and climatology of a pair."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from orbitds.config import TrainConfig
+from orbitds.data.batch import Sample
 from orbitds.data.climatology import Climatology
+from orbitds.data.history import base_name, with_earlier
 from orbitds.data.pair import Pair, stack
-from orbitds.data.sample import Sample, Samples
+from orbitds.data.sample import CPU, Samples
 from orbitds.data.stats import statistics
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Statistics
@@ -29,6 +33,11 @@ class Setting:
     train: Samples
     validate: Samples
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Input variables, those of earlier times too."""
+        return self.train.inputs
+
     def forward(
         self, model: DownscalingModel, batch: Sample, noise: Tensor | None = None
     ) -> Prediction:
@@ -39,6 +48,7 @@ class Setting:
             latitude_deg=batch.latitude_deg,
             longitude_deg=batch.longitude_deg,
             spacing_km=batch.spacing_km,
+            variables=self.inputs,
             statics=batch.statics if batch.statics.shape[1] else None,
             climatology=(
                 (batch.fine_climatology, batch.coarse_climatology) if has_climatology else None
@@ -57,8 +67,52 @@ class Setting:
         return Region(pair.fine_grid, statics, *self.climatology.means())
 
 
-def prepare(config: TrainConfig, pair: Pair) -> Setting:
-    """Compute statistics and climatology of the training years, and lay out the samples."""
+def prepare_all(
+    config: TrainConfig, pairs: Sequence[Pair], device: torch.device = CPU
+) -> list[Setting]:
+    """Return the setting of each pair of a run, each with its own statistics.
+
+    Raises
+    ------
+    ValueError
+        If one model cannot be trained on all of them; the message says what differs.
+    """
+    first = pairs[0]
+    for other in pairs[1:]:
+        for what, wanted, got in (
+            ("outputs", first.outputs, other.outputs),
+            ("factor", first.factor, other.factor),
+            ("statics", first.static_names, other.static_names),
+        ):
+            if got != wanted and not (what == "statics" and not got):  # a model does without
+                raise ValueError(
+                    f"Wanted pairs with the same {what} for one model, got {wanted} of "
+                    f"{first.name} and {got} of {other.name}. Leave one of the two out, or give it "
+                    f"the {what} of the other."
+                )
+    return [prepare(config, pair, device) for pair in pairs]
+
+
+def union_of(settings: Sequence[Setting]) -> tuple[tuple[str, ...], dict[str, Statistics]]:
+    """Return the inputs of all settings, and the statistics that a checkpoint keeps.
+
+    Where pairs share a variable, the statistics are those of the first one.
+    """
+    inputs = tuple(dict.fromkeys(name for setting in settings for name in setting.inputs))
+    rows = {}
+    for setting in reversed(settings):
+        rows |= setting.statistics
+    return inputs, rows
+
+
+def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Setting:
+    """Compute statistics and climatology of the training years, and lay out the samples.
+
+    Parameters
+    ----------
+    device
+        Where samples are wanted.
+    """
     for name in config.loss.tv_weights:
         if name not in pair.outputs:
             raise ValueError(
@@ -68,6 +122,8 @@ def prepare(config: TrainConfig, pair: Pair) -> Setting:
     pair = pair.held()
     train = pair.part("train")
     rows = statistics(train)
+    history = config.data.history
+    rows |= {name: rows[base_name(name)] for name in with_earlier(pair.inputs, history)}
     climatology = Climatology.of(train) if config.model.base == "delta" else None
     if climatology is not None and climatology.missing_months:
         warnings.warn(
@@ -84,11 +140,12 @@ def prepare(config: TrainConfig, pair: Pair) -> Setting:
         periodic=pair.coarse_grid.periodic,
         align_cells=config.model.patch,
     )
+    common = {"climatology": climatology, "history": history, "device": device}
     return Setting(
         pair=pair,
         statistics=rows,
         climatology=climatology,
         tiles=tiles,
-        train=Samples(train, rows, tiles, climatology=climatology, own_year_out=True),
-        validate=Samples(pair.part("validate"), rows, tiles, climatology=climatology),
+        train=Samples(train, rows, tiles, own_year_out=True, **common),
+        validate=Samples(pair.part("validate"), rows, tiles, **common),
     )

@@ -1,10 +1,11 @@
 """Validation during a run: errors on the cores of all tiles, also in physical units."""
 
+from collections.abc import Sequence
+
 import torch
 
 from orbitds.config import LossConfig
-from orbitds.data.loader import collate
-from orbitds.data.sample import Sample
+from orbitds.data.batch import Sample
 from orbitds.metrics import Scores
 from orbitds.model.embed import member_noise
 from orbitds.model.interface import DownscalingModel, Prediction
@@ -14,9 +15,24 @@ from orbitds.train.setting import Setting
 from orbitds.variables import variable
 
 
-def validate(
-    model: DownscalingModel, setting: Setting, loss: LossConfig, device: torch.device
+def validate_all(
+    model: DownscalingModel, settings: Sequence[Setting], shares: Sequence[float], loss: LossConfig
 ) -> dict[str, float]:
+    """Return the errors of all pairs, as ``validate`` does of one.
+
+    The validation error is the mean by the pairs' shares of the steps; the RMSE of the second pair
+    and of later ones carries the pair's name.
+    """
+    found = [validate(model, setting, loss) for setting in settings]
+    errors = [one.pop("validation") for one in found]
+    total = sum(share * error for share, error in zip(shares, errors, strict=True))
+    entry = {"validation": total / sum(shares)}
+    for place, (setting, one) in enumerate(zip(settings, found, strict=True)):
+        entry |= {(f"{name} of {setting.pair.name}" if place else name): one[name] for name in one}
+    return entry
+
+
+def validate(model: DownscalingModel, setting: Setting, loss: LossConfig) -> dict[str, float]:
     """Return the normalised validation error and the RMSE of each output in its unit.
 
     The validation error is the training loss without a prior; the RMSE is that of the mean where
@@ -29,7 +45,7 @@ def validate(
     inverse = Normalizer(setting.pair.outputs, setting.statistics).inverse
     total = weight = 0.0
     for index in range(len(samples)):
-        batch = collate([samples[index]]).to(device)
+        batch = samples.batch([index])
         with torch.inference_mode():
             predictions = _predictions(model, batch, setting, loss, index)
             error, cells = score(predictions, batch, setting, loss)

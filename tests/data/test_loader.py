@@ -1,79 +1,121 @@
-"""The order of samples: all of them once an epoch, the same from wherever a run goes on."""
+"""The loader: the same batches from any number of workers, and errors that arrive."""
 
-import itertools
+import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import zarr
 
-from orbitds.data.loader import StepSampler, collate, training_loader
+from orbitds.data import loader as module
+from orbitds.data.fields import Fields
+from orbitds.data.loader import training_loader
+from orbitds.data.order import StepSampler
+from orbitds.data.packing import Packing
+from orbitds.data.pair import stack
 from orbitds.data.sample import Samples
 from orbitds.tiles import TileGrid
 
-lengths = st.one_of(st.sampled_from([1, 2, 7, 13, 31]), st.integers(1, 60))
+TILES = TileGrid(7, 11, 2, 3, 1, periodic=True)
 
 
-def batches(length, batch_size, *, seed=3, first=0, last):
-    return list(StepSampler(length, batch_size=batch_size, seed=seed, first=first, last=last))
+@pytest.fixture(scope="module")
+def train(pair):
+    return pair.part("train")
 
 
-@settings(deadline=None)
-@given(length=lengths, batch_size=st.integers(1, 80), epochs=st.integers(1, 4))
-def test_every_sample_comes_once_an_epoch(length, batch_size, epochs):
-    steps = -(-length * epochs // batch_size)
-    order = list(itertools.chain(*batches(length, batch_size, last=steps)))
-    assert len(order) == steps * batch_size
-    for epoch in range(epochs):
-        assert sorted(order[epoch * length : (epoch + 1) * length]) == list(range(length))
+def stored(pair, folder, dtype="int16"):
+    """The pair as a prepared store: its stacked arrays in Zarr."""
+    fields = {}
+    for part, names in (("coarse", pair.inputs), ("fine", pair.outputs)):
+        values = stack(getattr(pair, part), names).transpose("time", ...).values
+        packing = Packing.of(names) if dtype == "int16" else None
+        array = zarr.create_array(
+            folder / part / "values",
+            shape=values.shape,
+            chunks=(1, *values.shape[1:]),
+            dtype=dtype,
+        )
+        array[:] = values if packing is None else packing.pack(values)
+        fields[f"{part}_fields"] = Fields(array, names, packing)
+    return replace(pair, **fields)
 
 
-@settings(deadline=None)
-@given(length=lengths, batch_size=st.integers(1, 80), first=st.integers(0, 9))
-def test_a_run_goes_on_from_any_step_as_if_never_interrupted(length, batch_size, first):
-    whole = batches(length, batch_size, last=11)
-    assert batches(length, batch_size, first=first, last=11) == whole[first:]
+def loaded(samples, **told):
+    common = {"batch_size": 5, "seed": 4, "first": 2, "last": 9}
+    return list(training_loader(samples, **(common | told)))
 
 
-def test_a_batch_may_be_larger_than_the_dataset():
-    (batch,) = batches(3, 8, last=1)
-    assert len(batch) == 8
-    assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
+def assert_same(got, wanted):
+    for (one, sample), (other, expected) in zip(got, wanted, strict=True):
+        assert one == other
+        for mine, theirs in zip(sample, expected, strict=True):
+            assert torch.equal(mine, theirs)
 
 
-def test_epochs_and_seeds_differ():
-    orders = {tuple(batch) for seed in (0, 1, 2) for batch in batches(50, 50, seed=seed, last=3)}
-    assert len(orders) == 9
-    assert tuple(range(50)) not in orders
-
-
-def test_the_order_leaves_other_random_numbers_alone():
-    torch.manual_seed(11)
-    expected = torch.rand(3)
-    torch.manual_seed(11)
-    batches(20, 7, last=9)
-    assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.parametrize("first", [0, 2, 5])
-def test_a_sampler_knows_its_length(first):
-    sampler = StepSampler(7, batch_size=2, seed=0, first=first, last=5)
-    assert len(sampler) == len(list(sampler)) == 5 - first
-
-
-def test_a_loader_gives_the_samples_of_its_steps(pair, statistics):
-    samples = Samples(pair.part("train"), statistics, TileGrid(7, 11, 2, 3, 1, periodic=True))
-    loader = training_loader(samples, batch_size=5, seed=4, first=2, last=4)
-    expected = batches(len(samples), 5, seed=4, first=2, last=4)
-    for batch, indices in zip(loader, expected, strict=True):
+def test_a_loader_gives_the_samples_of_its_steps(train, statistics):
+    samples = Samples(train, statistics, TILES)
+    order = StepSampler(len(samples), batch_size=5, seed=4, first=2, last=9)
+    for (pair, batch), indices in zip(loaded([samples]), order, strict=True):
+        assert pair == 0
         for place, index in enumerate(indices):
             for got, wanted in zip(batch, samples[index], strict=True):
                 assert torch.equal(got[place], wanted)
 
 
-def test_samples_stack_along_a_new_first_axis(pair, statistics):
-    samples = Samples(pair.part("train"), statistics, TileGrid(7, 11, 2, 3, 1, periodic=True))
-    batch = collate([samples[0], samples[4], samples[9]])
-    assert batch.coarse.shape == (3, *samples[0].coarse.shape)
-    assert torch.equal(batch.fine[1], samples[4].fine)
-    assert torch.equal(batch.latitude_deg[2], samples[9].latitude_deg)
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_workers_change_nothing(train, statistics, tmp_path, dtype):
+    other = replace(train, name="other", coarse=train.coarse * 0.5)
+    samples = [
+        Samples(stored(train, tmp_path / "a", dtype), statistics, TILES),
+        Samples(other, statistics, TILES),
+    ]
+    told = {"weights": (1.0, 1.0), "first": 0, "last": 12, "mirror": ("longitude",)}
+    plain = loaded(samples, **told)
+    assert {pair for pair, _ in plain} == {0, 1}
+    assert_same(loaded(samples, workers=2, prefetch=1, **told), plain)
+
+
+def test_ranks_read_shares_of_the_batch(train, statistics, tmp_path):
+    samples = [Samples(stored(train, tmp_path), statistics, TILES)]
+    whole = loaded(samples)
+    ranks = [loaded(samples, rank=rank, world=2, workers=rank) for rank in range(2)]
+    for (_, batch), (_, first), (_, second) in zip(whole, *ranks, strict=True):
+        assert torch.equal(torch.cat([first.fine, second.fine]), batch.fine)
+        assert first.fine.shape[0] == 2
+
+
+def test_what_a_worker_finds_wrong_arrives_as_it_would_here(train, statistics):
+    fine = train.fine.copy(deep=True)
+    fine["eastward_wind"][:, 0, 0] = 1e20
+    samples = [Samples(replace(train, fine=fine), statistics, TileGrid(7, 11))]
+    for workers in (0, 1):
+        with pytest.raises(ValueError, match=r"^Wanted eastward_wind between") as told:
+            loaded(samples, workers=workers)
+        assert str(told.value).endswith("or use ds.where.")
+
+
+class Deadly:
+    """An array whose reader dies."""
+
+    shape, dtype = (24, 2, 7, 11), np.dtype("float32")
+
+    def __getitem__(self, place):
+        os._exit(1)
+
+
+def test_a_worker_that_dies_is_an_error(train, statistics):
+    samples = Samples(train, statistics, TileGrid(7, 11))
+    coarse = Fields(Deadly(), train.inputs)
+    samples.reader = samples.assemble.reader = replace(samples.reader, coarse=coarse)
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        loaded([samples], workers=1)
+
+
+def test_too_little_shared_memory_is_said_beforehand(train, statistics, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SHARED", tmp_path)
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"shared memory for 6 batches, got 0\.00 GiB.*shm-size"):
+        loaded([Samples(train, statistics, TILES)], workers=2)

@@ -126,11 +126,6 @@ def test_a_pair_without_statics_has_none(train, statistics):
     assert sample.statics.shape == (0, *sample.fine.shape[1:])
 
 
-def test_samples_travel_to_a_device(train, statistics):
-    sample = Samples(train, statistics, tile_grid(train))[0].to(torch.device("meta"))
-    assert {tensor.device.type for tensor in sample} == {"meta"}
-
-
 # --- climatology --------------------------------------------------------------------------------
 
 
@@ -202,9 +197,8 @@ def test_a_gap_that_is_not_declared_is_an_error(train, statistics):
         Samples(holed(train, missing="error"), statistics, grid)[0]
 
 
-@pytest.mark.parametrize("missing", ["error", "mask"])
-def test_a_gap_in_the_input_is_always_an_error(train, statistics, missing):
-    coarse = train.coarse.copy(deep=True).assign_attrs(missing=missing)
+def test_a_gap_in_the_input_that_is_not_declared_is_an_error(train, statistics):
+    coarse = train.coarse.copy(deep=True)
     coarse[RAIN][1, 0, 0] = np.nan
     samples = Samples(replace(train, coarse=coarse), statistics, tile_grid(train, 1, 1, 0))
     assert samples[0].coarse.isfinite().all()

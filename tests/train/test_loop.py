@@ -9,16 +9,24 @@ import torch
 from safetensors.torch import load_file
 
 from orbitds.checkpoint import load_checkpoint
-from orbitds.config import LossConfig, ModelConfig, OptimConfig, TilesConfig, TrainConfig
+from orbitds.config import (
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    TilesConfig,
+    TrainConfig,
+)
+from orbitds.data.history import with_earlier
 from orbitds.data.loader import training_loader
 from orbitds.data.pair import Pair
+from orbitds.data.sample import Samples
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
 from orbitds.train import loop
 from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
 
-CPU = torch.device("cpu")
 TINY = ModelConfig(
     width=8, depth=1, decoder_depth=1, correction_width=4, correction_depth=1, position_octaves=2
 )
@@ -38,7 +46,7 @@ def entries(folder):
 def train(pair, folder, **changes):
     """Train, and return the log and the weights that were kept."""
     folder.mkdir()
-    best = loop.fit(settings(**changes), pair, folder)
+    best = loop.fit(settings(**changes), [pair], folder)
     return entries(folder), load_file(best / "weights.safetensors")
 
 
@@ -54,9 +62,10 @@ def untrained(config, pair):
 
 
 def batches(config, samples):
-    return training_loader(
-        samples, batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
+    loader = training_loader(
+        [samples], batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
     )
+    return (sample for _, sample in loader)
 
 
 def assert_close(got, wanted, atol):
@@ -82,11 +91,11 @@ def recorded(monkeypatch):
     """The weights at each validation, and the errors these shall have; they fall by default."""
     seen, errors = [], [1 / step for step in range(1, 100)]
 
-    def record(model, setting, loss, device):
+    def record(model, settings, shares, loss):
         seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
         return {"validation": errors[len(seen) - 1]}
 
-    monkeypatch.setattr(loop, "validate", record)
+    monkeypatch.setattr(loop, "validate_all", record)
     return seen, errors
 
 
@@ -212,7 +221,7 @@ def test_bfloat16_stays_close(pair, tmp_path):
 def test_training_beats_the_base(pair, tmp_path):
     changes = {"steps": 25, "optim": OptimConfig(lr=5e-3, warmup_steps=5)}
     config = settings(**changes)
-    base = validate(untrained(config, pair), prepare(config, pair), config.loss, CPU)
+    base = validate(untrained(config, pair), prepare(config, pair), config.loss)
     log, _ = train(pair, tmp_path / "run", **changes)
     assert log[-1]["validation"] < 0.8 * base["validation"]
     assert log[-1]["rmse_eastward_wind"] < 0.9 * base["rmse_eastward_wind"]
@@ -253,7 +262,7 @@ def test_what_is_kept_has_the_best_logged_error(pair, tmp_path):
     errors = [entry["validation"] for entry in log]
     checkpoint = load_checkpoint(tmp_path / "run" / "best")
     assert checkpoint.description.provenance["step"] == 1 + int(np.argmin(errors))
-    again = validate(checkpoint.model, prepare(settings(**changes), pair), LossConfig(), CPU)
+    again = validate(checkpoint.model, prepare(settings(**changes), pair), LossConfig())
     assert again["validation"] == pytest.approx(min(errors), rel=1e-6)
 
 
@@ -288,6 +297,89 @@ def test_an_output_that_is_no_input_is_learned(pair, tmp_path):
     log, _ = train(dry, tmp_path / "run", model=model)
     variance = float(np.log1p(dry.part("validate").fine.total_precipitation_24hr).var())
     assert log[-1]["validation"] < variance
+
+
+# --- how samples are read -----------------------------------------------------------------------
+
+
+def test_workers_change_no_number(pair, tmp_path):
+    here, weights = train(pair, tmp_path / "here")
+    apart, same = train(pair, tmp_path / "apart", data=DataConfig(workers=1))
+    assert apart == here
+    assert_close(same, weights, atol=0)
+
+
+def test_mirrored_batches_are_other_batches(pair, tmp_path):
+    plain, _ = train(pair, tmp_path / "plain", steps=6)
+    turned, _ = train(pair, tmp_path / "turned", steps=6, data=DataConfig(mirror=("longitude",)))
+    differ = [a["loss"] != b["loss"] for a, b in zip(plain, turned, strict=True)]
+    assert any(differ)
+    assert turned[-1]["validation"] > 0
+
+
+def test_several_pairs_train_one_model(pair, tmp_path):
+    dry = replace(pair, name="dry", coarse=2 * pair.coarse[["eastward_wind"]])
+    config = TrainConfig(
+        **(
+            DEFAULTS
+            | {"pair": None, "pairs": {"a": 1.0, "b": 3.0}, "steps": 8, "validate_every": 8}
+        )
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    best = loop.fit(config, [dry, pair], folder)
+    last = entries(folder)[-1]
+    assert {"rmse_eastward_wind", "rmse_eastward_wind of synthetic"} < set(last)
+    checkpoint = load_checkpoint(best)
+    assert checkpoint.inputs == pair.inputs
+    own, other = prepare(settings(), dry), prepare(settings(), pair)
+    assert checkpoint.description.statistics == other.statistics | own.statistics
+    errors = [validate(checkpoint.model, one, LossConfig())["validation"] for one in (own, other)]
+    assert last["validation"] == pytest.approx(errors[0] / 4 + 3 * errors[1] / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fine": ["eastward_wind"]}, r"same outputs .* of synthetic and .*of other"),
+        (
+            {"statics": {"orography": "land_sea_mask"}},
+            r"same statics .*of synthetic and .*of other",
+        ),
+    ],
+)
+def test_pairs_that_no_model_can_take_are_refused(pair, tmp_path, change, message):
+    ds = {
+        part: getattr(pair, part)[what]
+        if isinstance(what, list)
+        else getattr(pair, part).rename(what)
+        for part, what in change.items()
+    }
+    with pytest.raises(ValueError, match=message):
+        loop.fit(settings(), [pair, replace(pair, name="other", **ds)], tmp_path)
+
+
+def test_a_model_with_a_past_is_told_it_again_at_inference(pair, coarse, tmp_path):
+    data = DataConfig(history=2)
+    log, _ = train(pair, tmp_path / "run", data=data, steps=2)
+    assert log[-1]["validation"] > 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "best")
+    assert checkpoint.inputs == with_earlier(pair.inputs, 2)
+    setting = prepare(settings(data=data), pair)
+    assert (len(setting.train), len(setting.validate)) == (22, 10)
+
+    fine = coarse.orbit.downscale(tmp_path / "run" / "best")
+    assert fine.indexes["time"].equals(coarse.indexes["time"][2:])
+    test = Samples(pair.part("test"), setting.statistics, setting.tiles, history=2)
+    with torch.no_grad():
+        answer = setting.forward(checkpoint.model, test.batch(range(10))).fine
+    wind = checkpoint.normalizer(pair.outputs).inverse(answer)[:, 0]
+    np.testing.assert_allclose(fine.eastward_wind, wind, rtol=1e-4, atol=1e-4)
+    lazy = coarse.chunk(time=3).orbit.downscale(tmp_path / "run" / "best")
+    assert lazy.chunks
+    np.testing.assert_allclose(lazy.eastward_wind, fine.eastward_wind, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="at least 3 times"):
+        coarse.isel(time=[0, 1]).orbit.downscale(tmp_path / "run" / "best")
 
 
 # --- the folder ---------------------------------------------------------------------------------

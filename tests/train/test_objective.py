@@ -11,8 +11,7 @@ import torch
 
 from orbitds.checkpoint import load_checkpoint
 from orbitds.config import LossConfig, ModelConfig, OptimConfig, TilesConfig, TrainConfig
-from orbitds.data.loader import collate
-from orbitds.data.sample import Sample
+from orbitds.data.batch import Sample
 from orbitds.model.build import build
 from orbitds.train import loop
 from orbitds.train.objective import objective, score
@@ -20,7 +19,6 @@ from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
-CPU = torch.device("cpu")
 TINY = ModelConfig(
     width=8, depth=1, decoder_depth=1, correction_width=4, correction_depth=1, position_octaves=2
 )
@@ -64,7 +62,7 @@ def model_of(config, pair) -> Any:
 
 
 def batch_of(samples, *places):
-    return collate([samples[place] for place in places])
+    return samples.batch(places)
 
 
 def doubled(batch):
@@ -271,10 +269,10 @@ def test_each_loss_is_learned_and_leaves_a_checkpoint_that_downscales(pair, coar
         factor=pair.factor,
     )
     setting = prepare(config, pair)
-    before = validate(untrained, setting, config.loss, CPU)
+    before = validate(untrained, setting, config.loss)
     folder = tmp_path / "run"
     folder.mkdir()
-    best = loop.fit(config, pair, folder)
+    best = loop.fit(config, [pair], folder)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert log[-1]["validation"] < 0.9 * before["validation"]
     assert np.mean([entry["loss"] for entry in log[-5:]]) < np.mean(
@@ -285,7 +283,7 @@ def test_each_loss_is_learned_and_leaves_a_checkpoint_that_downscales(pair, coar
     predicts = {"gaussian": "gaussian", "crps": "members"}.get(kind, "field")
     assert checkpoint.description.model.predicts == predicts
     assert checkpoint.description.provenance["config"]["loss"]["kind"] == kind
-    again = validate(checkpoint.model, setting, config.loss, CPU)
+    again = validate(checkpoint.model, setting, config.loss)
     assert again == pytest.approx({name: log[-1][name] for name in again}, rel=1e-6)
     fine = coarse.orbit.downscale(best)
     assert list(fine.data_vars) == [WIND, RAIN]

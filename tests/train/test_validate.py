@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from orbitds.config import LossConfig, ModelConfig, TilesConfig, TrainConfig
-from orbitds.data.loader import collate
 from orbitds.interpolate import interpolate
 from orbitds.model.build import build
 from orbitds.model.interface import Prediction
@@ -17,7 +16,6 @@ from orbitds.model.reslim import Reslim
 from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
 
-CPU = torch.device("cpu")
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 
 
@@ -65,7 +63,6 @@ def test_errors_of_a_constant(pair):
         Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3),
         setting,
         LossConfig(),
-        CPU,
     )
     wind, rain = years(pair)
     row = setting.statistics[WIND]
@@ -85,7 +82,6 @@ def test_missing_truth_does_not_count(pair):
         Mean(ModelConfig(), inputs=pair.inputs, outputs=pair.outputs, factor=3),
         setting,
         LossConfig(),
-        CPU,
     )
     wind, rain = years(replace(pair, fine=fine))
     row = setting.statistics[WIND]
@@ -96,7 +92,7 @@ def test_missing_truth_does_not_count(pair):
 @pytest.mark.parametrize("base", ["bilinear", "bicubic", "delta"])
 def test_an_untrained_model_has_the_errors_of_its_base(pair, base):
     setting = prepare(config(base), pair)
-    got = validate(untrained(config(base), pair), setting, LossConfig(), CPU)
+    got = validate(untrained(config(base), pair), setting, LossConfig())
     method = "bicubic" if base == "delta" else base
 
     def refine(ds, name):
@@ -122,7 +118,7 @@ def test_tiles_do_not_change_the_error_of_the_base(pair, base):
     scores = []
     for tiles in ({}, {"rows": 2, "columns": 3, "halo_cells": 2}):
         setting = prepare(config(base, **tiles), pair)
-        scores.append(validate(untrained(config(base), pair), setting, LossConfig(), CPU))
+        scores.append(validate(untrained(config(base), pair), setting, LossConfig()))
     assert scores[1] == pytest.approx(scores[0], rel=1e-5)
 
 
@@ -130,7 +126,7 @@ def test_nothing_is_dropped_in_validation(pair):
     settings = config(dropout=0.5)
     setting, model = prepare(settings, pair), untrained(settings, pair)
     torch.nn.init.normal_(model.trunk.decode.paint.weight)
-    scores = [validate(model.train(), setting, LossConfig(), CPU) for _ in range(2)]
+    scores = [validate(model.train(), setting, LossConfig()) for _ in range(2)]
     assert scores[0] == scores[1]
     assert all(weight.grad is None for weight in model.parameters())
 
@@ -184,7 +180,7 @@ def wholes(setting, predicted):
     """Targets, weights and members [K, U, Hf, Wf] of each sample, with their log-variance."""
     members = len(predicted) // len(setting.validate)
     for index in range(len(setting.validate)):
-        batch = collate([setting.validate[index]])
+        batch = setting.validate.batch([index])
         own = [prediction for prediction, _ in predicted[index * members : (index + 1) * members]]
         fine = torch.stack([prediction.fine[0] for prediction in own]).double().numpy()
         spread = own[0].log_variance
@@ -196,7 +192,7 @@ def wholes(setting, predicted):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_error_is_that_of_the_loss_without_a_prior(pair, predicted, loss, tiles):
     setting = prepare(config(**tiles), pair)
-    got = validate(shaken(loss, pair), setting, loss, CPU)
+    got = validate(shaken(loss, pair), setting, loss)
     total = weights = 0.0
     for target, weight, fine, spread in wholes(setting, predicted):
         error = np.abs(fine - target).mean(axis=0)
@@ -216,7 +212,7 @@ def test_the_error_is_that_of_the_loss_without_a_prior(pair, predicted, loss, ti
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_rmse_is_that_of_the_mean_of_the_members(pair, predicted, loss):
     setting = prepare(config(), pair)
-    got = validate(shaken(loss, pair), setting, loss, CPU)
+    got = validate(shaken(loss, pair), setting, loss)
     assert len(predicted) == 12 * (loss.members if loss.kind == "crps" else 1)
     members = np.stack([fine for _, _, fine, _ in wholes(setting, predicted)])  # T K U Hf Wf
     wind, rain = years(pair)
@@ -232,9 +228,9 @@ def test_the_rmse_is_that_of_the_mean_of_the_members(pair, predicted, loss):
 def test_two_validations_give_the_same_numbers(pair, predicted, loss):
     setting, model = prepare(config(), pair), shaken(loss, pair)
     torch.manual_seed(3)
-    first = validate(model, setting, loss, CPU)
+    first = validate(model, setting, loss)
     torch.manual_seed(4)
-    again = validate(model, setting, loss, CPU)
+    again = validate(model, setting, loss)
     assert first == again
     noise = [noise for _, noise in predicted]
     if loss.kind == "crps":
@@ -255,4 +251,4 @@ def test_validation_data_without_values_are_refused(pair, kind):
     setting, loss = prepare(config(), replace(pair, fine=fine)), LossConfig(kind=kind)
     message = r"Wanted validation data with values, got nothing but missing.*2003.*Choose another"
     with pytest.raises(ValueError, match=message):
-        validate(shaken(loss, pair), setting, loss, CPU)
+        validate(shaken(loss, pair), setting, loss)

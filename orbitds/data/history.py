@@ -1,0 +1,89 @@
+"""Earlier times of the inputs as further variables: ``2m_temperature@-1`` is one step before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+MARK = "@-"
+
+
+def with_earlier(names: Sequence[str], history: int) -> tuple[str, ...]:
+    """Return the names of variables now, then one step earlier, and so on ``history`` times."""
+    earlier = (f"{name}{MARK}{back}" for back in range(1, history + 1) for name in names)
+    return (*names, *earlier)
+
+
+def steps_back(name: str) -> int:
+    """Return how many time steps earlier a variable is taken; 0 for one without the suffix."""
+    return int(name.partition(MARK)[2] or 0)
+
+
+def base_name(name: str) -> str:
+    """Return the name of a variable without the suffix of an earlier time."""
+    return name.partition(MARK)[0]
+
+
+def check_unbroken(times: pd.Index, *, source: str) -> None:
+    """Refuse times that are not all one step apart: there would be no step before some.
+
+    Months are a step too, whatever their length; dates of any calendar will do.
+
+    Raises
+    ------
+    ValueError
+        If a time is missing, doubled or out of order; the message names the first such place.
+    """
+    steps = np.diff(np.asarray(times))
+    if hasattr(times, "month"):
+        index: Any = times
+        months = np.diff(np.asarray(index.year) * 12 + np.asarray(index.month))
+        if (months > 0).all():  # monthly or longer: their lengths in days differ
+            steps = months
+    if len(steps) == 0:
+        return
+    kinds, counts = np.unique(steps, return_counts=True)
+    usual = kinds[counts.argmax()]
+    if len(kinds) == 1 and usual > usual * 0:
+        return
+    odd = (steps != usual) | (steps <= usual * 0)
+    place = int(np.flatnonzero(odd)[0])
+    raise ValueError(
+        f"Wanted an unbroken time axis of {source} for the earlier times of data.history, got "
+        f"{times[place + 1]} after {times[place]}. Fill the gap, choose a period without one, or "
+        "set data.history to 0."
+    )
+
+
+def join_earlier(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+    """Return a dataset with the variables of some earlier times beside those of now.
+
+    The first times, which have no full history, are left out. Lazy where the data are.
+
+    Parameters
+    ----------
+    ds
+        Canonical, with the variables without suffix.
+    names
+        Wanted variables, with and without suffix.
+    """
+    longest = max(map(steps_back, names))
+    if not longest:
+        return ds
+    if ds.sizes["time"] <= longest:
+        raise ValueError(
+            f"Wanted at least {longest + 1} times for a model that looks {longest} steps back, got "
+            f"{ds.sizes['time']}. Give more times before the first one wanted."
+        )
+    check_unbroken(ds.indexes["time"], source="the input")
+    now = ds.isel(time=slice(longest, None))
+    fields = {}
+    for name in names:
+        back = steps_back(name)
+        earlier = ds[base_name(name)].isel(
+            time=slice(longest - back, ds.sizes["time"] - back or None)
+        )
+        fields[name] = earlier.assign_coords(time=now["time"])
+    return xr.Dataset(fields, attrs=ds.attrs).unify_chunks()

@@ -1,0 +1,145 @@
+"""The order of samples: all of them once an epoch, the same from wherever a run goes on."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orbitds.data.order import MixedSampler, StepSampler, mirrored
+
+lengths = st.one_of(st.sampled_from([1, 2, 7, 13, 31]), st.integers(1, 60))
+
+
+def batches(length, batch_size, *, seed=3, first=0, last):
+    return list(StepSampler(length, batch_size=batch_size, seed=seed, first=first, last=last))
+
+
+@settings(deadline=None)
+@given(length=lengths, batch_size=st.integers(1, 80), epochs=st.integers(1, 4))
+def test_every_sample_comes_once_an_epoch(length, batch_size, epochs):
+    steps = -(-length * epochs // batch_size)
+    order = list(itertools.chain(*batches(length, batch_size, last=steps)))
+    assert len(order) == steps * batch_size
+    for epoch in range(epochs):
+        assert sorted(order[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+@settings(deadline=None)
+@given(length=lengths, batch_size=st.integers(1, 80), first=st.integers(0, 9))
+def test_a_run_goes_on_from_any_step_as_if_never_interrupted(length, batch_size, first):
+    whole = batches(length, batch_size, last=11)
+    assert batches(length, batch_size, first=first, last=11) == whole[first:]
+
+
+def test_a_batch_may_be_larger_than_the_dataset():
+    (batch,) = batches(3, 8, last=1)
+    assert len(batch) == 8
+    assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
+
+
+def test_epochs_and_seeds_differ():
+    orders = {tuple(batch) for seed in (0, 1, 2) for batch in batches(50, 50, seed=seed, last=3)}
+    assert len(orders) == 9
+    assert tuple(range(50)) not in orders
+
+
+def test_the_order_leaves_other_random_numbers_alone():
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    batches(20, 7, last=9)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("first", [0, 2, 5])
+def test_a_sampler_knows_its_length(first):
+    sampler = StepSampler(7, batch_size=2, seed=0, first=first, last=5)
+    assert len(sampler) == len(list(sampler)) == 5 - first
+
+
+# --- ranks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("length", [7, 13, 31, 97])
+@pytest.mark.parametrize("batch_size", [8, 11, 16])
+def test_ranks_share_the_same_global_batches(length, batch_size, world):
+    steps = -(-3 * length // batch_size)
+    common = {"batch_size": batch_size, "seed": 5, "first": 0, "last": steps}
+    ranks = [list(StepSampler(length, rank=rank, world=world, **common)) for rank in range(world)]
+    joined = [list(itertools.chain(*shares)) for shares in zip(*ranks, strict=True)]
+    assert joined == list(StepSampler(length, **common))
+    sizes = {len(share) for shares in ranks for share in shares}
+    assert max(sizes) - min(sizes) <= 1
+    order = list(itertools.chain(*joined))
+    for epoch in range(3):  # over all ranks and steps, each sample once an epoch
+        assert sorted(order[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+def test_more_ranks_than_samples_in_a_step_are_refused():
+    with pytest.raises(ValueError, match=r"batch of 4 for 5 ranks\. Raise batch_size"):
+        StepSampler(9, batch_size=4, seed=0, first=0, last=1, rank=0, world=5)
+
+
+# --- several pairs ------------------------------------------------------------------------------
+
+
+def mixed(lengths=(7, 13, 5), weights=(1.0, 2.0, 1.0), *, first=0, last=200, **told):
+    common = {"batch_size": 3, "seed": 2, "first": first, "last": last}
+    return list(MixedSampler(lengths, weights, **(common | told)))
+
+
+def test_pairs_are_drawn_by_weight_and_each_goes_through_its_own_epochs():
+    tasks = mixed(last=400)
+    counts = np.bincount([task.pair for task in tasks])
+    np.testing.assert_allclose(counts / 400, [0.25, 0.5, 0.25], atol=0.06)
+    orders = []
+    for pair, length in enumerate((7, 13, 5)):
+        order = [index for task in tasks if task.pair == pair for index in task.indices]
+        for epoch in range(len(order) // length):
+            assert sorted(order[epoch * length : (epoch + 1) * length]) == list(range(length))
+        orders.append(order)
+    assert orders[0][:5] != orders[1][:5]
+
+
+@pytest.mark.parametrize("first", [0, 1, 17, 199])
+def test_a_mixed_run_goes_on_from_any_step(first):
+    assert mixed(first=first) == mixed()[first:]
+    assert mixed(first=first, last=300)[: 200 - first] == mixed()[first:]
+
+
+def test_ranks_of_a_mixed_run_work_on_the_same_pair():
+    whole = mixed(batch_size=8)
+    ranks = [mixed(batch_size=8, rank=rank, world=3) for rank in range(3)]
+    for task, shares in zip(whole, zip(*ranks, strict=True), strict=True):
+        assert {share.pair for share in shares} == {task.pair}
+        assert list(itertools.chain(*(share.indices for share in shares))) == task.indices
+
+
+def test_one_pair_has_the_order_of_its_own():
+    tasks = mixed((13,), (0.3,), last=9)
+    assert [task.indices for task in tasks] == batches(13, 3, seed=2, last=9)
+
+
+def test_the_index_of_a_large_data_set_is_arithmetic():
+    started = time.perf_counter()
+    (batch,) = batches(367_920, 16, last=1)
+    assert len(set(batch)) == 16
+    assert time.perf_counter() - started < 2
+
+
+# --- mirrors ------------------------------------------------------------------------------------
+
+
+def test_half_of_the_batches_are_mirrored_along_each_axis():
+    axes = ("longitude", "latitude")
+    chosen = [mirrored(axes, 3, step) for step in range(400)]
+    assert chosen == [mirrored(axes, 3, step) for step in range(400)]
+    for kind in ((), ("longitude",), ("latitude",), axes):
+        assert 60 < chosen.count(kind) < 140
+    assert {mirrored(("latitude",), 3, step) for step in range(20)} == {(), ("latitude",)}
+    assert mirrored((), 3, 0) == ()
