@@ -133,7 +133,9 @@ def save_checkpoint(
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     sha256 = {WEIGHTS: _save(weights, folder / WEIGHTS)}
     if region is not None:
-        tensors = {name: torch.tensor(array) for name, array in region.arrays().items()}
+        tensors = {
+            name: torch.tensor(array).contiguous() for name, array in region.arrays().items()
+        }
         sha256[CLIMATOLOGY] = _save(tensors, folder / CLIMATOLOGY)
     description = Description(
         model=model.config,

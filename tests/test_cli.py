@@ -88,6 +88,7 @@ OTHERS = {
         "tiles": "2x4",
         "batch_size": 3,
         "constraints": ["order", "conserve"],
+        "missing": "mask",
         "device": "cpu",
         "overwrite": True,
     },
@@ -97,6 +98,7 @@ OTHERS = {
         "output": "scores",
         "coarse": "coarse.nc",
         "checkpoint": "folder",
+        "missing": "mask",
         "overwrite": True,
     },
 }

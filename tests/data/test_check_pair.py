@@ -22,7 +22,7 @@ def described(pair, tmp_path):
         (tmp_path / "fine.yaml").write_text(yaml.safe_dump(dataset))
         description = {
             "title": "made up", "fine": str(tmp_path / "fine.yaml"), "coarse": {"coarsen": 3},
-            "inputs": list(pair.inputs), "outputs": list(pair.outputs),
+            "inputs": list(pair.inputs), "outputs": list(pair.outputs), "statics": "none",
             "split": {name: list(period) for name, period in pair.split.items()},
         }  # fmt: skip
         (tmp_path / "pair.yaml").write_text(yaml.safe_dump(description))
