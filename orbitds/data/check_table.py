@@ -43,7 +43,7 @@ def _table(report: Report, *, wide: bool) -> Table:
     table.add_column("variable", overflow="fold")
     if wide:
         table.add_column("found as", overflow="fold")
-    table.add_column("unit")
+    table.add_column("unit", overflow="fold")
     for column in ("min", "mean", "max") if wide else ("min / mean / max",):
         table.add_column(column, justify="right")
     table.add_column("missing", justify="right")
@@ -94,7 +94,7 @@ def _units(row: VariableCheck) -> str:
         return row.units
     found = "none" if row.units_found is None else row.units_found
     # some write essays there: the problem quotes them
-    found = found if len(found) <= 16 else f"{found[:15]}…"
+    found = found if len(found) <= 12 else f"{found[:11]}…"
     return found if found == row.units else f"{found} -> {row.units}"
 
 

@@ -222,13 +222,18 @@ def _nearest(units: str, row: Variable) -> str | None:
 
 
 def _of_period(row: Variable, period: str) -> str:
-    """Name the variables of another period in the same unit."""
+    """Name the variables of the same quantity over another period."""
     same = [
         other.name
         for other in table().values()
-        if other.period == period and other.units == row.units
+        if other.period == period and _stem(other) == _stem(row)
     ]
     return ", ".join(same)
+
+
+def _stem(row: Variable) -> str:
+    """Return a name without its last word, the period."""
+    return row.name.rpartition("_")[0]
 
 
 def units_of(stated: Mapping[str, str] | None, name: str, theirs: str) -> str | None:
