@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from orbitds.variables import without_steps
+
 MARK = "@-"
 
 
@@ -18,12 +20,12 @@ def with_earlier(names: Sequence[str], history: int) -> tuple[str, ...]:
 
 def steps_back(name: str) -> int:
     """Return how many time steps earlier a variable is taken; 0 for one without the suffix."""
-    return int(name.partition(MARK)[2] or 0)
+    return without_steps(name)[1]
 
 
 def base_name(name: str) -> str:
     """Return the name of a variable without the suffix of an earlier time."""
-    return name.partition(MARK)[0]
+    return without_steps(name)[0]
 
 
 def check_unbroken(times: pd.Index, *, source: str) -> None:

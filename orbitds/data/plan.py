@@ -38,10 +38,7 @@ class Plan:
     @property
     def step_bytes(self) -> int:
         """Size of one time of both datasets in float32."""
-        return sum(
-            4 * ds.sizes["latitude"] * ds.sizes["longitude"] * len(ds.data_vars)
-            for ds in (self.skeleton.coarse, self.skeleton.fine)
-        )
+        return _step_bytes(self.skeleton.coarse, self.skeleton.fine)
 
     def describe(self) -> str:
         """Return the plan for people."""
@@ -81,12 +78,8 @@ def plan(recipe: Recipe) -> Plan:
     """
     source = open_source(recipe)
     coarse, fine = (_all_times(ds, source.times) for ds in source.read(slice(0, 1)))
-    step = sum(
-        4 * ds.sizes["latitude"] * ds.sizes["longitude"] * len(ds.data_vars)
-        for ds in (coarse, fine)
-    )
     count = len(source.times)
-    size = min(_block_times(step, source.chunk), count)
+    size = min(_block_times(_step_bytes(coarse, fine), source.chunk), count)
     layout = Layout(dtype=recipe.dtype, times=size, tiles=recipe.tiles)
     entry = source.entry.model_dump(mode="json")
     about = {
@@ -134,6 +127,13 @@ def _all_times(ds: xr.Dataset, times: Any) -> xr.Dataset:  # noqa: ANN401  an in
     }
     coords = {name: ds[name] for name in ("latitude", "longitude")}
     return xr.Dataset(fields, coords | {"time": ("time", times, ds["time"].attrs)}, ds.attrs)
+
+
+def _step_bytes(*datasets: xr.Dataset) -> int:
+    """Return the size of one time of datasets in float32."""
+    return sum(
+        4 * ds.sizes["latitude"] * ds.sizes["longitude"] * len(ds.data_vars) for ds in datasets
+    )
 
 
 def _block_times(step_bytes: int, chunk: int) -> int:

@@ -25,6 +25,7 @@ from orbitds.data.pair import open_pair, statics_on
 from orbitds.data.recipe import Recipe
 from orbitds.data.regrid import cell_grid, regrid
 from orbitds.grid import TOLERANCE_CELLS, Grid
+from orbitds.variables import without_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ def _as_it_is(recipe: Recipe, entry: PairEntry) -> Source:
 def _stream(name: str, variables: tuple[str, ...], entry: PairEntry, recipe: Recipe) -> _Stream:
     opened, missing = open_dataset(name), dataset_entry(name).missing
     # an earlier time of a variable is the same field: it is stored once
-    variables = tuple(dict.fromkeys(key.partition("@-")[0] for key in variables))
+    variables = tuple(dict.fromkeys(without_steps(key)[0] for key in variables))
     if entry.aggregate is None:
         ds = enter(opened, variables, missing=missing).ds
         return _Stream(ds.indexes["time"], lambda steps: ds.isel(time=steps), _chunk(ds))

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from orbitds.catalog import dataset_entry, open_dataset
 from orbitds.data.door import enter
+from orbitds.data.regrid import overlap
 from orbitds.grid import Grid
 from orbitds.resources import did_you_mean
 from orbitds.variables import variable
@@ -87,7 +88,7 @@ def _rows(origin: Grid, grid: Grid) -> csr_array:
         -np.sin(np.deg2rad(np.append(bounds[:, 0], bounds[-1, 1]).clip(-90, 90)))
         for bounds in (origin.latitude_bounds_deg, grid.latitude_bounds_deg)
     )
-    return _overlap(edges, cells)
+    return _shares(edges, cells)
 
 
 def _columns(origin: Grid, grid: Grid) -> csr_array:
@@ -102,21 +103,16 @@ def _columns(origin: Grid, grid: Grid) -> csr_array:
         # counted in the source's columns from its first edge, for as many turns as the grid takes
         cells = (np.append(bounds[:, 0], bounds[-1, 1]) - west) / origin.spacing_deg[1]
         cells = cells - width * np.floor(cells[0] / width)
-        turns = _overlap(np.arange(width * (np.ceil(cells[-1] / width) + 1)), cells)
+        turns = _shares(np.arange(width * (np.ceil(cells[-1] / width) + 1)), cells)
     found = turns.tocoo()
     shape = (grid.shape[1], width)
     return csr_array((found.data, (found.row, found.col % width)), shape=shape)
 
 
-def _overlap(edges: np.ndarray, cells: np.ndarray) -> csr_array:
+def _shares(edges: np.ndarray, cells: np.ndarray) -> csr_array:
     """Return the share of each cell that lies between each two of the rising edges, [N, M]."""
-    cuts = np.union1d(edges, cells)
-    cuts = cuts[(cuts >= cells[0]) & (cuts <= cells[-1])]
-    middle, length = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts)
-    row = np.searchsorted(cells, middle) - 1
-    column = (np.searchsorted(edges, middle) - 1).clip(0, edges.size - 2)
-    total = np.bincount(row, length, minlength=cells.size - 1)
-    return csr_array((length / total[row], (row, column)), shape=(cells.size - 1, edges.size - 1))
+    lengths = overlap(edges, cells)
+    return csr_array(lengths.multiply(1 / lengths.sum(axis=1)[:, None]))
 
 
 def _linear(place: np.ndarray, size: int) -> csr_array:
