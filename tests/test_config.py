@@ -1,7 +1,6 @@
 """Settings: every shipped file is whole, wrong ones are told, presets come by name or by path."""
 
 import re
-import typing
 
 import pytest
 import yaml
@@ -62,49 +61,6 @@ def test_shipped_run_is_whole(stage, name):
             assert str(getattr(setting, key)) == str(value)
 
 
-@pytest.mark.parametrize("name", names("configs/model"))
-def test_shipped_preset_is_whole(name):
-    stored = yaml.safe_load(share(f"configs/model/{name}.yaml").read_text(encoding="utf-8"))
-    preset = model_preset(name)
-    assert preset.model_dump() == ModelConfig().model_dump() | stored
-    assert preset == model_preset(share(f"configs/model/{name}.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("name", "width", "depth", "heads"),
-    [
-        ("reslim_9m", 256, 6, 4),
-        ("reslim_126m", 1024, 8, 16),
-        ("reslim_1b", 3072, 8, 24),
-        ("reslim_10b", 8192, 11, 32),
-    ],
-)
-def test_presets_are_those_of_the_paper(name, width, depth, heads):
-    preset = model_preset(name)
-    assert (preset.width, preset.depth, preset.heads) == (width, depth, heads)
-    assert (preset.kind, preset.patch) == ("reslim", 2)
-    assert (preset.decoder_depth, preset.mlp_ratio, preset.compression) == (4, 4, 1)
-
-
-@pytest.mark.parametrize("name", [n for n in names("configs/model") if n.endswith("_h128")])
-def test_presets_with_other_heads_differ_in_nothing_else(name):
-    preset, published = model_preset(name), model_preset(name.removesuffix("_h128"))
-    assert preset.width / preset.heads == 128
-    assert preset.model_copy(update={"heads": published.heads}) == published
-    assert preset != published
-
-
-def test_each_size_has_heads_of_128():
-    sizes = [name for name in names("configs/model") if name.startswith("reslim_")]
-    heads = {name: model_preset(name).width / model_preset(name).heads for name in sizes}
-    assert {name.removesuffix("_h128") for name, head in heads.items() if head == 128} == {
-        "reslim_9m",
-        "reslim_126m",
-        "reslim_1b",
-        "reslim_10b",
-    }
-
-
 # --- a preset, by name or by path ---
 
 
@@ -144,54 +100,6 @@ def test_numbers_may_be_written_as_people_do(tmp_path):
     path.write_text("pair: p\nsteps: 1_000\noptim: {lr: 1e-3, clip: 2}\n", encoding="utf-8")
     setting = parse(TrainConfig, read_config(path, "train"), source="mine")
     assert (setting.optim.lr, setting.optim.clip, setting.steps) == (0.001, 2.0, 1000)
-
-
-# --- the head that the loss needs ---
-
-HEADS = [
-    ("bayesian", "field"),
-    ("mse", "field"),
-    ("l1", "field"),
-    ("gaussian", "gaussian"),
-    ("crps", "members"),
-]
-
-
-@pytest.mark.parametrize(("kind", "predicts"), HEADS)
-def test_the_loss_decides_what_the_model_predicts(kind, predicts):
-    model = ModelConfig(width=12, heads=3)
-    setting = TrainConfig(pair="p", model=model, loss=LossConfig(kind=kind))
-    assert setting.architecture == ModelConfig(width=12, heads=3, predicts=predicts)
-    assert setting.model == model, "what was asked for is written down as it was"
-    # saying so is allowed
-    said = ModelConfig(width=12, heads=3, predicts=predicts)
-    again = TrainConfig(pair="p", model=said, loss=LossConfig(kind=kind))
-    assert again.architecture == setting.architecture
-    assert TrainConfig.model_validate_json(again.model_dump_json()) == again
-
-
-def test_every_loss_has_a_head():
-    assert {kind for kind, _ in HEADS} == set(
-        typing.get_args(LossConfig.model_fields["kind"].annotation)
-    )
-    assert {predicts for _, predicts in HEADS} == set(
-        typing.get_args(ModelConfig.model_fields["predicts"].annotation)
-    )
-
-
-@pytest.mark.parametrize(("kind", "predicts"), HEADS)
-@pytest.mark.parametrize("said", ["gaussian", "members"])
-def test_another_head_than_the_loss_needs_is_refused(kind, predicts, said):
-    settings = {"pair": "p", "model": {"predicts": said}, "loss": {"kind": kind}}
-    if said == predicts:
-        assert parse(TrainConfig, settings, source="here").architecture.predicts == said
-        return
-    with pytest.raises(
-        ValueError,
-        match=rf"^here: .*Wanted model.predicts '{predicts}' for the loss '{kind}', got '{said}'.*"
-        "loss.kind decides",
-    ):
-        parse(TrainConfig, settings, source="here")
 
 
 # --- errors ---

@@ -45,7 +45,7 @@ def test_training_agrees(pair, tmp_path, dtype):
         )
         folder = tmp_path / device
         folder.mkdir()
-        fit(config, pair, folder)
+        fit(config, [pair], folder)
         lines = (folder / "log.jsonl").read_text().splitlines()
         losses[device] = [float(line.split('"loss": ')[1].split(",")[0]) for line in lines]
     np.testing.assert_allclose(losses["cuda"], losses["cpu"], rtol=2e-2)

@@ -1,0 +1,273 @@
+"""Every setting of training, as frozen models."""
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from orbitds.config_model import ModelConfig
+from orbitds.schema import Frozen
+
+
+class TilesConfig(Frozen):
+    """How a field is cut for training."""
+
+    rows: PositiveInt = 1
+    """Tiles from north to south."""
+    columns: PositiveInt = 1
+    """Tiles from west to east."""
+    halo_cells: NonNegativeInt = 4
+    """Coarse cells added on each side of a tile and dropped from the loss."""
+    order: Literal["tiles", "fields"] = "tiles"
+    """Shuffle tiles of all times, or times: then a batch is made of whole fields, whose tiles lie
+    on neighbouring processes or are worked through one after another (`accumulate`)."""
+
+
+class LossConfig(Frozen):
+    """What training minimises."""
+
+    kind: Literal["bayesian", "mse", "l1", "gaussian", "crps"] = "bayesian"
+    """Gaussian likelihood with total-variation prior; squared or absolute error; the likelihood of
+    a predicted mean and variance; or the fair CRPS of members."""
+    members: int = Field(default=2, ge=2)
+    """Members a step, for `crps`."""
+    tv_weight: NonNegativeFloat = 0.02
+    """Weight lambda of the total-variation prior of `bayesian`."""
+    tv_weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Weights of the prior for single variables, by name."""
+    tv_diagonal: NonNegativeFloat = 0.7
+    """Weight of the diagonal neighbours in the prior."""
+    tv_of: Literal["field", "residual"] = "residual"
+    """What the prior smooths: the whole field, or what the model adds to its base."""
+
+
+class OptimConfig(Frozen):
+    """AdamW with linear warm-up and cosine decay."""
+
+    lr: PositiveFloat = 1e-3
+    """Peak learning rate."""
+    weight_decay: NonNegativeFloat = 0.01
+    """Decay of weight matrices; biases, norms and embeddings are left alone."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    """Decay of the second moment."""
+    warmup_steps: NonNegativeInt = 20
+    """Steps of linear warm-up."""
+    final_lr_fraction: float = Field(default=0.01, ge=0, le=1)
+    """Learning rate at the last step over the peak."""
+    clip: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+    moments: Literal["float32", "bfloat16"] = "float32"
+    """How the two moments are kept; bfloat16 halves their memory and rounds them."""
+
+
+class DataConfig(Frozen):
+    """How training reads its samples."""
+
+    workers: NonNegativeInt = 0
+    """Processes that read ahead; 0 reads in the training process, for data in memory."""
+    prefetch: PositiveInt = 2
+    """Batches that each worker reads ahead."""
+    history: NonNegativeInt = 0
+    """Earlier times of the inputs that are further inputs, such as `2m_temperature@-1`."""
+    mirror: tuple[Literal["longitude", "latitude"], ...] = ()
+    """Axes along which half of the batches are mirrored; components of vectors change sign."""
+
+
+class ParallelConfig(Frozen):
+    """How a run is spread over processes; the product of the sizes is their number."""
+
+    engine: Literal["torch", "deepspeed"] = "torch"
+    """PyTorch FSDP2, or DeepSpeed ZeRO."""
+    replicate: PositiveInt = 1
+    """Copies of the weights; each copy sees other samples."""
+    tiles: PositiveInt = 1
+    """Processes that share the tiles of a field; each holds weights as a further copy does."""
+    shard: PositiveInt | None = None
+    """Processes that share one copy of the weights and see other samples; by default all that the
+    other sizes leave."""
+    sequence: PositiveInt = 1
+    """Processes that share the tokens of a sample."""
+    sequence_by: Literal["ulysses", "ring"] = "ulysses"
+    """How tokens meet in attention: each process takes some heads, or keys travel in a ring."""
+    channel: PositiveInt = 1
+    """Processes that share the input variables of a sample."""
+    tensor: PositiveInt = 1
+    """Processes that share each matrix of the blocks; divides the heads."""
+    zero_stage: Literal[1, 2, 3] = 3
+    """What DeepSpeed shares: moments; gradients too; weights too."""
+    offload: bool = False
+    """Keep weights and moments in host memory, and update them there."""
+
+    @model_validator(mode="after")
+    def _deepspeed_shares_weights(self) -> "ParallelConfig":
+        for axis in ("sequence", "channel", "tensor"):
+            size = getattr(self, axis)
+            if self.engine == "deepspeed" and size > 1:
+                raise ValueError(
+                    f"Wanted processes that share weights and samples alone for the engine "
+                    f"deepspeed, got parallel.{axis} {size}. Take parallel.engine torch for it."
+                )
+        return self
+
+
+class SaveConfig(Frozen):
+    """States of a run, from which it goes on after a stop."""
+
+    every: PositiveInt | None = None
+    """Steps between states; as often as it is validated by default."""
+    keep_last: PositiveInt = 2
+    """States that are kept, the newest ones."""
+    keep_every: PositiveInt | None = None
+    """States of steps that are multiples of this are kept too."""
+    stop_before_s: NonNegativeFloat = 300.0
+    """Seconds before the end of the SLURM job at which the run saves and leaves."""
+
+
+class LogConfig(Frozen):
+    """What a run tells besides its JSON lines."""
+
+    every: PositiveInt = 1
+    """Steps between lines; validations are always written."""
+    tensorboard: bool = True
+    """Write TensorBoard events too."""
+    wandb: str | None = None
+    """Project of Weights & Biases to report to; needs the extra `wandb`."""
+
+
+class MaskedConfig(Frozen):
+    """What masked pre-training hides."""
+
+    share: float = Field(default=0.6, gt=0, lt=1)
+    """Share of the field that is hidden."""
+    cells: Literal["patches", "quadtree"] = "patches"
+    """Hide patches, or leaves of a quadtree: large ones where the field is calm."""
+
+
+_PREDICTS = {"gaussian": "gaussian", "crps": "members"}
+
+
+class TrainConfig(Frozen):
+    """One training run."""
+
+    pair: str | None = None
+    """Data pair: a name from `orbitds catalog list`, or the path of a YAML file."""
+    pairs: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Instead of `pair`, several by name, each with its share of the steps. Statistics and region
+    of the first go into the checkpoint."""
+    data: DataConfig = DataConfig()
+    """How samples are read."""
+    model: ModelConfig = ModelConfig()
+    """Architecture; in a file also the name of a preset in configs/model, or its path."""
+    objective: Literal["downscale", "masked"] = "downscale"
+    """Downscale, or pre-train: reconstruct hidden parts of the coarse inputs."""
+    masked: MaskedConfig = MaskedConfig()
+    """What the objective `masked` hides."""
+    start_from: str | None = None
+    """Checkpoint whose weights and statistics the run starts from; heads whose shape differs, and
+    variables it does not know, are made anew."""
+    freeze: tuple[str, ...] = ()
+    """Weights that stay as they are, by patterns of their names such as `trunk.blocks.*`."""
+    tiles: TilesConfig = TilesConfig()
+    """How each field is cut; a sample is one tile at one time."""
+    loss: LossConfig = LossConfig()
+    """Training loss."""
+    optim: OptimConfig = OptimConfig()
+    """Optimiser and schedule."""
+    steps: PositiveInt = 1000
+    """Optimiser steps."""
+    batch_size: PositiveInt = 16
+    """Samples in a step."""
+    accumulate: PositiveInt = 1
+    """Parts a step's batch is worked through in, to save memory; must divide the batch."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the running mean of the weights that is validated and exported; 0 is off."""
+    seed: NonNegativeInt = 0
+    """Seed of initial weights, sample order and dropout."""
+    validate_every: PositiveInt = 100
+    """Steps between validations; the best weights are kept."""
+    patience: PositiveInt | None = None
+    """Validations without a better one after which the run ends."""
+    save: SaveConfig = SaveConfig()
+    """States from which a stopped run goes on."""
+    log: LogConfig = LogConfig()
+    """What the run tells."""
+    parallel: ParallelConfig = ParallelConfig()
+    """How it is spread over processes."""
+    checkpointing: Literal["none", "selective", "full"] = "none"
+    """What the backward pass computes again instead of keeping it: nothing; all of a block but
+    products and attention; whole blocks."""
+    compile: bool = False
+    """Compile each block: faster on a GPU, after a minute."""
+    deterministic: bool = False
+    """Take only kernels that give the same bits each time; slower on a GPU."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the trunk; weights and sums stay in float32."""
+
+    @property
+    def mixture(self) -> dict[str, float]:
+        """The pairs of the run, and the share of the steps that each gets."""
+        return {self.pair: 1.0} if self.pair is not None else dict(self.pairs)
+
+    @property
+    def architecture(self) -> ModelConfig:
+        """The model with the head that the loss needs."""
+        predicts = _PREDICTS.get(self.loss.kind, "field")
+        return self.model.model_copy(update={"predicts": predicts})
+
+    @model_validator(mode="after")
+    def _pair_or_pairs(self) -> "TrainConfig":
+        if (self.pair is None) == (not self.pairs):
+            raise ValueError(
+                f"Wanted either pair or pairs, got pair {self.pair!r} and pairs {self.pairs}. "
+                "Give one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits_loss(self) -> "TrainConfig":
+        predicts = self.architecture.predicts
+        if self.model.predicts not in ("field", predicts):
+            raise ValueError(
+                f"Wanted model.predicts {predicts!r} for the loss {self.loss.kind!r}, got "
+                f"{self.model.predicts!r}. Leave model.predicts out: loss.kind decides."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_divide_batch(self) -> "TrainConfig":
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"Wanted a batch size that is a multiple of accumulate, got {self.batch_size} "
+                f"and {self.accumulate}. Change one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "TrainConfig":
+        count = self.tiles.rows * self.tiles.columns
+        if self.parallel.tiles > 1 and self.tiles.order != "fields":
+            raise ValueError(
+                f"Wanted tiles.order 'fields' where processes share the tiles of a field, got "
+                f"{self.tiles.order!r}. Set it, or parallel.tiles to 1."
+            )
+        if self.tiles.order == "fields" and self.batch_size % count:
+            raise ValueError(
+                f"Wanted a batch size that is a multiple of the {count} tiles of a field, got "
+                f"{self.batch_size}. Change it, or tiles.order."
+            )
+        if self.model.heads % self.parallel.tensor:
+            raise ValueError(
+                f"Wanted a parallel.tensor that divides the model's {self.model.heads} heads, got "
+                f"{self.parallel.tensor}. Change one of the two."
+            )
+        return self

@@ -1,0 +1,83 @@
+"""Settings of training: what must fit together."""
+
+import typing
+
+import pytest
+
+from orbitds.config_train import LossConfig, ModelConfig, ParallelConfig, TrainConfig
+from orbitds.schema import parse
+
+HEADS = [
+    ("bayesian", "field"),
+    ("mse", "field"),
+    ("l1", "field"),
+    ("gaussian", "gaussian"),
+    ("crps", "members"),
+]
+
+
+@pytest.mark.parametrize(("kind", "predicts"), HEADS)
+def test_the_loss_decides_what_the_model_predicts(kind, predicts):
+    model = ModelConfig(width=12, heads=3)
+    setting = TrainConfig(pair="p", model=model, loss=LossConfig(kind=kind))
+    assert setting.architecture == ModelConfig(width=12, heads=3, predicts=predicts)
+    assert setting.model == model, "what was asked for is written down as it was"
+    # saying so is allowed
+    said = ModelConfig(width=12, heads=3, predicts=predicts)
+    again = TrainConfig(pair="p", model=said, loss=LossConfig(kind=kind))
+    assert again.architecture == setting.architecture
+    assert TrainConfig.model_validate_json(again.model_dump_json()) == again
+
+
+def test_every_loss_has_a_head():
+    assert {kind for kind, _ in HEADS} == set(
+        typing.get_args(LossConfig.model_fields["kind"].annotation)
+    )
+    assert {predicts for _, predicts in HEADS} == set(
+        typing.get_args(ModelConfig.model_fields["predicts"].annotation)
+    )
+
+
+@pytest.mark.parametrize(("kind", "predicts"), HEADS)
+@pytest.mark.parametrize("said", ["gaussian", "members"])
+def test_another_head_than_the_loss_needs_is_refused(kind, predicts, said):
+    settings = {"pair": "p", "model": {"predicts": said}, "loss": {"kind": kind}}
+    if said == predicts:
+        assert parse(TrainConfig, settings, source="here").architecture.predicts == said
+        return
+    with pytest.raises(
+        ValueError,
+        match=rf"^here: .*Wanted model.predicts '{predicts}' for the loss '{kind}', got '{said}'.*"
+        "loss.kind decides",
+    ):
+        parse(TrainConfig, settings, source="here")
+
+
+# --- processes, and the order of tiles ---
+
+
+def test_tiles_over_processes_come_field_by_field():
+    settings = {"pair": "p", "parallel": {"tiles": 2}, "tiles": {"rows": 2}}
+    with pytest.raises(ValueError, match=r"tiles.order 'fields'.*got 'tiles'"):
+        parse(TrainConfig, settings, source="here")
+    settings["tiles"]["order"] = "fields"
+    assert parse(TrainConfig, settings, source="here").parallel.tiles == 2
+
+
+def test_whole_fields_fill_a_batch():
+    settings = {"pair": "p", "tiles": {"rows": 3, "columns": 2, "order": "fields"}}
+    with pytest.raises(ValueError, match="multiple of the 6 tiles of a field, got 16"):
+        parse(TrainConfig, settings, source="here")
+    assert parse(TrainConfig, settings | {"batch_size": 12}, source="here").batch_size == 12
+
+
+@pytest.mark.parametrize("axis", ["sequence", "channel", "tensor"])
+def test_deepspeed_shares_weights_alone(axis):
+    with pytest.raises(ValueError, match=rf"deepspeed.*got parallel.{axis} 2.*parallel.engine"):
+        ParallelConfig(engine="deepspeed", **{axis: 2})
+
+
+def test_heads_are_shared_whole():
+    settings = {"pair": "p", "model": {"width": 12, "heads": 3}, "parallel": {"tensor": 2}}
+    with pytest.raises(ValueError, match=r"parallel.tensor that divides .*3 heads.*got 2"):
+        parse(TrainConfig, settings, source="here")
