@@ -101,7 +101,7 @@ class ParallelConfig(Frozen):
     """Processes that share the input variables of a sample."""
     tensor: PositiveInt = 1
     """Processes that share each matrix of the blocks; divides the heads."""
-    zero_stage: Literal[1, 2, 3] = 3
+    zero_stage: int = Field(default=3, ge=1, le=3)
     """What DeepSpeed shares: moments; gradients too; weights too."""
     offload: bool = False
     """Keep weights and moments in host memory, and update them there."""
