@@ -540,7 +540,8 @@ def _arguments(config, stage):
     for name, value in _leaves(config):
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words.append(flag)
+            group, dot, last = flag.rpartition(".")
+            words.append(flag if value else f"{group}{dot}no-{last}")
         elif isinstance(value, tuple):
             words += [word for item in value for word in (flag, item)]
         elif isinstance(value, dict):
