@@ -116,8 +116,14 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     region: Region | None = None,
     same_product: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint folder.
+
+    Parameters
+    ----------
+    weights
+        The model's weights, where it does not hold them itself.
 
     Raises
     ------
@@ -130,7 +136,8 @@ def save_checkpoint(
             "Choose another folder, or remove this one."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    held = model.state_dict() if weights is None else weights
+    weights = {name: tensor.detach().contiguous() for name, tensor in held.items()}
     sha256 = {WEIGHTS: _save(weights, folder / WEIGHTS)}
     if region is not None:
         tensors = {

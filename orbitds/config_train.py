@@ -64,8 +64,6 @@ class OptimConfig(Frozen):
     """Learning rate at the last step over the peak."""
     clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""
-    moments: Literal["float32", "bfloat16"] = "float32"
-    """How the two moments are kept; bfloat16 halves their memory and rounds them."""
 
 
 class DataConfig(Frozen):

@@ -230,3 +230,32 @@ class Public:
 def public():
     """ORBIT-2's public network, as small as it gets."""
     return Public
+
+
+def untrained_for(pair, **changes):
+    """Return a tiny model for a pair, with weights at random that are nowhere zero."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(7)
+        model = Reslim(
+            TINY.model_copy(update=changes),
+            inputs=pair.inputs,
+            outputs=pair.outputs,
+            statics=pair.static_names,
+            factor=pair.factor,
+        )
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model
+
+
+def told_of(pair):
+    """Return what a model takes of two times of a pair, as it stands."""
+    fields = torch.tensor(stack(pair.coarse, pair.inputs).values[:, :2]).transpose(0, 1).float()
+    latitude, longitude = pair.coarse_grid.latitude, pair.coarse_grid.longitude
+    return {
+        "coarse": fields / fields.std(),
+        "latitude_deg": torch.tensor(latitude).float().expand(2, -1),
+        "longitude_deg": torch.tensor(longitude).float().expand(2, -1),
+        "spacing_km": torch.tensor([[600.0, 200.0]]).expand(2, -1),
+        "periodic": True,
+    }

@@ -74,7 +74,6 @@ OTHERS = {
             "warmup_steps": 7,
             "final_lr_fraction": 0.1,
             "clip": 2.5,
-            "moments": "bfloat16",
         },
         "steps": 11,
         "batch_size": 6,

@@ -27,6 +27,8 @@ class Loaded(NamedTuple):
     pair: int
     """Which of the run's pairs."""
     sample: Sample
+    indices: list[int]
+    """Which samples of the pair they are."""
 
 
 def training_loader(
@@ -88,7 +90,7 @@ def training_loader(
     )
     for task, batch in _ahead(batches, device):
         chosen = batch._replace(mirror=mirrored(mirror, seed, task.step))
-        yield Loaded(task.pair, samples[task.pair].assemble(chosen))
+        yield Loaded(task.pair, samples[task.pair].assemble(chosen), task.indices)
 
 
 def stored_batches(

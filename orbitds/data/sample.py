@@ -76,6 +76,12 @@ class Samples(Dataset):
         """Read samples and return them with a leading axis B, on the device."""
         return self.assemble(self.reader.read(indices))
 
+    def name(self, index: int) -> str:
+        """Return what a person calls a sample: its pair, time, and tile where there are several."""
+        step, tile = self.reader.place(index)
+        told = f"{self.pair.name} {self.pair.coarse.indexes['time'][step]}"
+        return told if len(self.tiles.tiles) == 1 else f"{told} tile {tile}"
+
     def climatology_of(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the fine and coarse climatology of a time step, physical, for its month."""
         return self.assemble.climatology_of(step)

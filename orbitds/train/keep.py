@@ -3,9 +3,11 @@
 import json
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import TrainConfig
@@ -18,9 +20,21 @@ OLD = ".old"
 
 
 def keep(
-    model: DownscalingModel, setting: Setting, config: TrainConfig, step: int, folder: Path
+    model: DownscalingModel,
+    setting: Setting,
+    config: TrainConfig,
+    step: int,
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the weights beside the earlier best ones, then take their place."""
+    """Write the weights beside the earlier best ones, then take their place.
+
+    Parameters
+    ----------
+    weights
+        All weights, where the model itself has a part of them.
+    """
     partial, old = folder.with_suffix(".partial"), folder.with_suffix(OLD)
     if old.exists() and not folder.exists():
         old.rename(folder)  # an earlier run was stopped between the two renames below
@@ -42,6 +56,7 @@ def keep(
         },
         region=setting.region(),
         same_product=pair.same_product,
+        weights=weights,
     )
     if folder.exists():
         folder.rename(old)

@@ -2,34 +2,33 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from orbitds.config import TrainConfig
-from orbitds.data.batch import Sample
 from orbitds.data.loader import Loaded, training_loader
 from orbitds.data.pair import Pair, open_pair
 from orbitds.device import choose_device
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
-from orbitds.train.keep import BEST, keep
-from orbitds.train.log import JsonLines
-from orbitds.train.objective import objective
-from orbitds.train.optim import make_optimizer
+from orbitds.train.course import Course
+from orbitds.train.engine import TorchEngine
+from orbitds.train.keep import BEST
+from orbitds.train.launch import ALONE, Launch, launched, main_first
+from orbitds.train.mesh import Mesh, make_mesh
 from orbitds.train.setting import Setting, prepare_all, union_of
-from orbitds.train.validate import validate_all
+from orbitds.train.step import Numbers, take_step
 
 # What a run folder holds.
-LOG, RESOLVED = "log.jsonl", "config.json"
+RESOLVED = "config.json"
 
 
 def run(config: TrainConfig, output: Path) -> Path:
     """Train from a config and leave a run folder: resolved config, log and the best weights.
+
+    Called by each process of a run, as torchrun or srun start them; or by one alone.
 
     Returns
     -------
@@ -41,97 +40,101 @@ def run(config: TrainConfig, output: Path) -> Path:
     FileExistsError
         If the folder holds something already.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(
-            f"Wanted a new or empty folder for the run, got {output}, which exists. "
-            "Choose another one, or remove it."
-        )
-    pairs = [open_pair(name) for name in config.mixture]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / RESOLVED).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    try:
-        return fit(config, pairs, output)
-    except (ValueError, OSError, RuntimeError):
-        if not (output / BEST).exists():  # data or settings that do not fit make no run
-            shutil.rmtree(output)
-        raise
+    with launched(config.device) as (launch, device):
+        main_first(launch, lambda: _check_folder(output))
+        pairs = [open_pair(name) for name in config.mixture]
+        main_first(launch, lambda: _begin(config, output))
+        try:
+            return fit(config, pairs, output, launch=launch, device=device)
+        except (ValueError, OSError, RuntimeError):
+            # data or settings that do not fit make no run
+            if launch.is_main and not (output / BEST).exists():
+                shutil.rmtree(output)
+            raise
 
 
-def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
+def fit(
+    config: TrainConfig,
+    pairs: Sequence[Pair],
+    output: Path,
+    *,
+    launch: Launch = ALONE,
+    device: torch.device | None = None,
+) -> Path:
     """Train a model on the pairs of ``config.mixture``; see ``run``."""
-    torch.manual_seed(config.seed)
-    device = choose_device(config.device)
-    settings, pair = prepare_all(config, pairs, device), pairs[0]
-    inputs, rows = union_of(settings)
-    kept = replace(settings[0], statistics=rows)  # what a checkpoint knows of the data
-    shares = tuple(config.mixture.values())
-    model = build(
-        config.architecture,
-        inputs=inputs,
-        outputs=pair.outputs,
-        statics=pair.static_names,
-        factor=pair.factor,
-    ).to(device)
-    averaged = (
-        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        if config.ema_decay
-        else None
-    )
-    optimizer, schedule = make_optimizer(model, config.optim, config.steps)
-    log = JsonLines(output / LOG)
-    best, validated = float("inf"), ""
+    device = choose_device(config.device) if device is None else device
+    mesh = make_mesh(config.parallel, launch, device)
+    _check_batch(config, mesh)
+    settings = prepare_all(config, pairs, device)
+    model = _model(config, pairs[0], settings, mesh, device)
+    engine = TorchEngine(model, config, mesh)
+    course = Course(config, settings, engine, mesh, output)
+    pending: Numbers | None = None
     with progress("train", config.steps) as report:
-        for step, (place, batch) in enumerate(_batches(config, settings, shares), start=1):
-            setting = settings[place]
-            model.train()
-            loss = torch.zeros((), device=device)
-            # sums over the whole batch before the division: each fine cell counts by its weight
-            total_weight = batch.weight.sum()
-            for part in _parts(batch, config.accumulate):
-                value = objective(model, part, setting, config.loss, config.dtype)[0] / total_weight
-                value.backward()
-                loss += value.detach()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
-            if not torch.isfinite(loss + norm):
-                raise FloatingPointError(
-                    f"Wanted a finite loss, got {float(loss)} with gradient norm {float(norm)} in "
-                    f"step {step}. Lower optim.lr, or check the data."
-                )
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            if averaged is not None:
-                averaged.update_parameters(model)
-            entry: dict[str, float] = {"step": step, "loss": float(loss), "norm": float(norm)}
+        for step, batch in enumerate(_batches(config, settings, mesh), start=1):
+            setting = settings[batch.pair]
+            numbers = take_step(engine, batch, setting, config, mesh, step=step)
+            # the numbers of a step are read during the next: the device is not waited for
+            if pending is not None:
+                report(pending.step, course.follow(pending))
+            pending = numbers
             if step % config.validate_every == 0 or step == config.steps:
-                scored = model if averaged is None else cast("DownscalingModel", averaged.module)
-                entry |= validate_all(scored, settings, shares, config.loss)
-                validated = f", validation {entry['validation']:.4f}"
-                if entry["validation"] < best:
-                    best = entry["validation"]
-                    keep(scored, kept, config, step, output / BEST)
-            log.write(**entry)
-            report(step, f"loss {entry['loss']:.4f}{validated}")
+                report(step, course.follow(pending, validates=True))
+                pending = None
     return output / BEST
 
 
-def _batches(
-    config: TrainConfig, settings: Sequence[Setting], shares: Sequence[float]
-) -> Iterator[Loaded]:
+def _model(
+    config: TrainConfig, pair: Pair, settings: Sequence[Setting], mesh: Mesh, device: torch.device
+) -> DownscalingModel:
+    """Build the model, alike in all processes."""
+    torch.manual_seed(config.seed)
+    model = build(
+        config.architecture,
+        inputs=union_of(settings)[0],
+        outputs=pair.outputs,
+        statics=pair.static_names,
+        factor=pair.factor,
+    )
+    # one that is shared may be too large for a device: FSDP takes it there piece by piece
+    stays = mesh.weights is not None and mesh.sizes["tensor"] == 1
+    return model if stays else model.to(device)
+
+
+def _batches(config: TrainConfig, settings: Sequence[Setting], mesh: Mesh) -> Iterator[Loaded]:
     return training_loader(
         [setting.train for setting in settings],
-        weights=shares,
+        weights=tuple(config.mixture.values()),
         batch_size=config.batch_size,
         seed=config.seed,
         first=0,
         last=config.steps,
+        rank=mesh.data_rank,
+        world=mesh.data_world,
         workers=config.data.workers,
         prefetch=config.data.prefetch,
         mirror=config.data.mirror,
     )
 
 
-def _parts(batch: Sample, parts: int) -> Iterator[Sample]:
-    size = batch.coarse.shape[0] // parts
-    for start in range(0, batch.coarse.shape[0], size):
-        yield batch.part(slice(start, start + size))
+def _check_folder(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(
+            f"Wanted a new or empty folder for the run, got {output}, which exists. "
+            "Choose another one, or remove it."
+        )
+
+
+def _begin(config: TrainConfig, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / RESOLVED).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
+    least = config.batch_size // mesh.data_world
+    if least < config.accumulate:
+        raise ValueError(
+            f"Wanted a sample for each of the {config.accumulate} parts of a step in each of "
+            f"{mesh.data_world} groups of processes, got a batch of {config.batch_size}. "
+            "Raise batch_size, or lower accumulate."
+        )

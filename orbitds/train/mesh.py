@@ -29,7 +29,11 @@ class Mesh:
     """Processes along each axis, in the order of ``AXES``."""
     rank: int
     grid: DeviceMesh | None = None
-    """None where one process is alone."""
+    """All axes; None where one process is alone."""
+    sharing: DeviceMesh | None = None
+    """Copies of the weights, by the processes that share one, by those that share a matrix."""
+    sums: dist.ProcessGroup | None = None
+    """The processes over which losses and gradients are added."""
 
     @property
     def world(self) -> int:
@@ -67,16 +71,23 @@ class Mesh:
         Processes that share tokens or channels share the weights as well, since their gradients
         are added like those of other samples.
         """
-        if self.grid is None or self.world == self.sizes["tensor"]:
+        if self.sharing is None or self.world == self.sizes["tensor"]:
             return None
-        return self.grid["copies", "parts"]
+        return self.sharing["copies", "parts"]
+
+    @property
+    def matrices(self) -> DeviceMesh | None:
+        """The processes that share each matrix of the blocks; None if there is one."""
+        return None if self.sharing is None or self.sizes["tensor"] == 1 else self.sharing["tensor"]
 
     @property
     def addends(self) -> dist.ProcessGroup | None:
         """The processes over which losses and gradients are added; None if there is one."""
-        if self.grid is None or self.world == self.sizes["tensor"]:
-            return None
-        return self.grid["addends"].get_group()
+        return None if self.world == self.sizes["tensor"] else self.sums
+
+
+ONE = Mesh(dict.fromkeys(AXES, 1), 0)
+"""One process alone."""
 
 
 def make_mesh(config: ParallelConfig, launch: Launch, device: torch.device) -> Mesh:
@@ -100,8 +111,18 @@ def make_mesh(config: ParallelConfig, launch: Launch, device: torch.device) -> M
     sizes = {axis: shard if axis == "shard" else fixed[axis] for axis in AXES}
     if launch.master is None:
         return Mesh(sizes, launch.rank)
-    grid = init_device_mesh(device.type, tuple(sizes.values()), mesh_dim_names=AXES)
-    grid["replicate", "tiles"]._flatten("copies")
-    grid["shard", "sequence", "channel"]._flatten("parts")
-    grid[AXES[:-1]]._flatten("addends")
-    return Mesh(sizes, launch.rank, grid)
+
+    def grid(**axes: int) -> DeviceMesh:
+        return init_device_mesh(device.type, tuple(axes.values()), mesh_dim_names=tuple(axes))
+
+    # three views of the same processes, for what is added up or shared goes over several axes
+    copies = sizes["replicate"] * sizes["tiles"]
+    parts = shard * sizes["sequence"] * sizes["channel"]
+    tensor = sizes["tensor"]
+    return Mesh(
+        sizes,
+        launch.rank,
+        grid(**sizes),
+        grid(copies=copies, parts=parts, tensor=tensor),
+        grid(sums=copies * parts, tensor=tensor).get_group("sums"),
+    )

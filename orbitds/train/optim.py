@@ -1,33 +1,56 @@
 """Parameter groups, AdamW, warm-up and cosine decay."""
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from orbitds.config import OptimConfig
 
 
-def make_optimizer(
-    model: nn.Module, config: OptimConfig, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW and its schedule: linear warm-up, then cosine to the final rate."""
+def make_optimizer(weights: Mapping[str, Tensor], config: OptimConfig) -> torch.optim.AdamW:
+    """Return AdamW over weights by name, with its moments already there.
+
+    Parameters
+    ----------
+    weights
+        Leaf tensors, perhaps a process's parts of larger ones; those that need no gradient are
+        left out.
+    """
     decayed, kept = [], []
-    for name, parameter in model.named_parameters():
+    for name, weight in weights.items():
+        if not weight.requires_grad:
+            continue
         # decay acts on matrices; norms, queries and biases (a row per variable too) have no scale
         # to shrink
-        (kept if parameter.ndim < 2 or name.endswith("bias") else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2))
+        (kept if weight.ndim < 2 or name.endswith("bias") else decayed).append(weight)
+    if not decayed and not kept:
+        raise ValueError("Wanted weights to train, got none: all are frozen. Shorten `freeze`.")
+    fused = next(iter(weights.values())).device.type == "cuda"
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": kept, "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=(config.beta1, config.beta2),
+        fused=fused,
+    )
+    for weight in [*decayed, *kept]:
+        # as AdamW makes them in its first step; here already, so that a state has where to load to
+        optimizer.state[weight] = {
+            "step": torch.zeros((), device=weight.device if fused else "cpu"),
+            "exp_avg": torch.zeros_like(weight, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(weight, requires_grad=False),
+        }
+    return optimizer
 
-    def fraction(step: int) -> float:
-        if step < config.warmup_steps:
-            return (step + 1) / config.warmup_steps
-        progress = (step - config.warmup_steps) / max(steps - 1 - config.warmup_steps, 1)
-        cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-        return config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine
 
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, fraction)
+def learning_rate(step: int, config: OptimConfig, steps: int) -> float:
+    """Return the learning rate of a step, from 0: linear warm-up, then cosine to the final rate."""
+    if step < config.warmup_steps:
+        return config.lr * ((step + 1) / config.warmup_steps)
+    progress = (step - config.warmup_steps) / max(steps - 1 - config.warmup_steps, 1)
+    cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    return config.lr * (config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine)

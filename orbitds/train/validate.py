@@ -1,8 +1,10 @@
 """Validation during a run: errors on the cores of all tiles, also in physical units."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
+import torch.distributed as dist
 
 from orbitds.config import LossConfig
 from orbitds.data.batch import Sample
@@ -10,20 +12,25 @@ from orbitds.metrics import Scores
 from orbitds.model.embed import member_noise
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Normalizer
+from orbitds.train.mesh import ONE, Mesh
 from orbitds.train.objective import score
 from orbitds.train.setting import Setting
 from orbitds.variables import variable
 
 
 def validate_all(
-    model: DownscalingModel, settings: Sequence[Setting], shares: Sequence[float], loss: LossConfig
+    model: DownscalingModel,
+    settings: Sequence[Setting],
+    shares: Sequence[float],
+    loss: LossConfig,
+    mesh: Mesh = ONE,
 ) -> dict[str, float]:
     """Return the errors of all pairs, as ``validate`` does of one.
 
     The validation error is the mean by the pairs' shares of the steps; the RMSE of the second pair
     and of later ones carries the pair's name.
     """
-    found = [validate(model, setting, loss) for setting in settings]
+    found = [validate(model, setting, loss, mesh) for setting in settings]
     errors = [one.pop("validation") for one in found]
     total = sum(share * error for share, error in zip(shares, errors, strict=True))
     entry = {"validation": total / sum(shares)}
@@ -32,11 +39,14 @@ def validate_all(
     return entry
 
 
-def validate(model: DownscalingModel, setting: Setting, loss: LossConfig) -> dict[str, float]:
+def validate(
+    model: DownscalingModel, setting: Setting, loss: LossConfig, mesh: Mesh = ONE
+) -> dict[str, float]:
     """Return the normalised validation error and the RMSE of each output in its unit.
 
     The validation error is the training loss without a prior; the RMSE is that of the mean where
-    the model predicts a distribution.
+    the model predicts a distribution. Processes that see other samples in training take turns here
+    too, and all of them learn the result.
     """
     model.eval()
     loss = loss.model_copy(update={"tv_weight": 0.0, "tv_weights": {}})
@@ -44,11 +54,16 @@ def validate(model: DownscalingModel, setting: Setting, loss: LossConfig) -> dic
     scores = {name: Scores() for name in setting.pair.outputs}
     inverse = Normalizer(setting.pair.outputs, setting.statistics).inverse
     total = weight = 0.0
-    for index in range(len(samples)):
-        batch = samples.batch([index])
-        with torch.inference_mode():
-            predictions = _predictions(model, batch, setting, loss, index)
+    count, world = len(samples), mesh.data_world
+    for first in range(0, count, world):
+        # all of them compute as often, since they may share the weights; the surplus does not count
+        index = first + mesh.data_rank
+        batch = samples.batch([min(index, count - 1)])
+        with torch.no_grad():  # FSDP gathers weights that a later step differentiates
+            predictions = _predictions(model, batch, setting, loss, min(index, count - 1))
             error, cells = score(predictions, batch, setting, loss)
+        if index >= count:
+            continue
         total += float(error)
         weight += float(cells)
         core = batch.weight[0].cpu()
@@ -59,6 +74,8 @@ def validate(model: DownscalingModel, setting: Setting, loss: LossConfig) -> dic
             scores[name].add(
                 fine[place][None], truth[place][None], core[place], variable(name).range
             )
+    if mesh.data_world > 1:
+        total, weight, scores = _merged(total, weight, scores, mesh)
     if weight == 0:
         raise ValueError(
             f"Wanted validation data with values, got nothing but missing cells in "
@@ -66,6 +83,18 @@ def validate(model: DownscalingModel, setting: Setting, loss: LossConfig) -> dic
         )
     rmse = {f"rmse_{name}": scores[name].result(1.0)["rmse"] for name in scores}
     return {"validation": total / weight, **rmse}
+
+
+def _merged(
+    total: float, weight: float, scores: dict[str, Scores], mesh: Mesh
+) -> tuple[float, float, dict[str, Scores]]:
+    """Return the sums of all processes, in the order of their numbers."""
+    told = [(mesh.data_rank, total, weight, scores)] * dist.get_world_size()
+    dist.all_gather_object(told, told[0])
+    different = {rank: sums for rank, *sums in told}  # processes of one sample say the same
+    totals, weights, parts = zip(*(different[rank] for rank in sorted(different)), strict=True)
+    merged = {name: reduce(Scores.merge, (part[name] for part in parts)) for name in scores}
+    return sum(totals), sum(weights), merged
 
 
 def _predictions(

@@ -23,7 +23,8 @@ from orbitds.data.pair import Pair
 from orbitds.data.sample import Samples
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
-from orbitds.train import loop
+from orbitds.train import course, loop
+from orbitds.train import step as step_of
 from orbitds.train.setting import prepare
 from orbitds.train.validate import validate
 
@@ -65,7 +66,7 @@ def batches(config, samples):
     loader = training_loader(
         [samples], batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
     )
-    return (sample for _, sample in loader)
+    return (loaded.sample for loaded in loader)
 
 
 def assert_close(got, wanted, atol):
@@ -91,11 +92,11 @@ def recorded(monkeypatch):
     """The weights at each validation, and the errors these shall have; they fall by default."""
     seen, errors = [], [1 / step for step in range(1, 100)]
 
-    def record(model, settings, shares, loss):
+    def record(model, settings, shares, loss, mesh):
         seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
         return {"validation": errors[len(seen) - 1]}
 
-    monkeypatch.setattr(loop, "validate_all", record)
+    monkeypatch.setattr(course, "validate_all", record)
     return seen, errors
 
 
@@ -276,14 +277,14 @@ def test_later_weights_replace_earlier_ones_only_if_better(pair, tmp_path, recor
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(pair, tmp_path, monkeypatch):
-    plain, calls = loop.objective, []
+    plain, calls = step_of.objective, []
 
     def spoiled(*args, **kwargs):
         calls.append(1)
         total, weight = plain(*args, **kwargs)
         return (total * np.nan if len(calls) == 3 else total), weight
 
-    monkeypatch.setattr(loop, "objective", spoiled)
+    monkeypatch.setattr(step_of, "objective", spoiled)
     with pytest.raises(FloatingPointError, match=r"finite loss, got nan .* step 3.*optim\.lr"):
         train(pair, tmp_path / "run", steps=5, validate_every=2)
     assert [entry["step"] for entry in entries(tmp_path / "run")] == [1, 2]
@@ -409,7 +410,7 @@ def test_a_run_that_fails_early_leaves_nothing(pair, tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_later_keeps_its_best_weights(pair, tmp_path, monkeypatch):
-    plain, calls = loop.objective, []
+    plain, calls = step_of.objective, []
 
     def full(*args, **kwargs):
         calls.append(1)
@@ -418,7 +419,7 @@ def test_a_run_that_fails_later_keeps_its_best_weights(pair, tmp_path, monkeypat
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(loop, "open_pair", lambda name: pair)
-    monkeypatch.setattr(loop, "objective", full)
+    monkeypatch.setattr(step_of, "objective", full)
     with pytest.raises(RuntimeError, match="out of memory"):
         loop.run(settings(validate_every=2), tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "best").description.provenance["step"] == 2

@@ -9,20 +9,12 @@ from torch import nn
 
 from orbitds.config import ModelConfig, OptimConfig
 from orbitds.model.reslim import Reslim
-from orbitds.train.optim import make_optimizer
+from orbitds.train.optim import learning_rate, make_optimizer
 
 
 def rates(steps, **changes):
     """Return the learning rate of each step."""
-    model = nn.Linear(2, 2)
-    optimizer, schedule = make_optimizer(model, OptimConfig(**changes), steps)
-    seen = []
-    for _ in range(steps):
-        seen.append(optimizer.param_groups[0]["lr"])
-        assert optimizer.param_groups[1]["lr"] == seen[-1]
-        optimizer.step()
-        schedule.step()
-    return seen
+    return [learning_rate(step, OptimConfig(**changes), steps) for step in range(steps)]
 
 
 def test_rates_rise_to_the_peak_and_fall_to_the_last_step():
@@ -58,7 +50,7 @@ def test_matrices_decay_and_nothing_else():
         statics=("orography",),
         factor=2,
     )
-    optimizer, _ = make_optimizer(model, OptimConfig(weight_decay=0.3), 10)
+    optimizer = make_optimizer(dict(model.named_parameters()), OptimConfig(weight_decay=0.3))
     decay = {
         id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
     }
@@ -77,9 +69,8 @@ def test_matrices_decay_and_nothing_else():
 
 def test_settings_reach_the_optimizer():
     model = nn.Linear(3, 2, bias=False)
-    optimizer, _ = make_optimizer(
-        model, OptimConfig(lr=0.1, warmup_steps=0, weight_decay=0.5, beta1=0.8, beta2=0.9), 10
-    )
+    settings = OptimConfig(lr=0.1, warmup_steps=0, weight_decay=0.5, beta1=0.8, beta2=0.9)
+    optimizer = make_optimizer(dict(model.named_parameters()), settings)
     start = model.weight.detach().clone()
     model.weight.grad = torch.tensor([[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]])
     optimizer.step()
@@ -94,3 +85,30 @@ def test_settings_reach_the_optimizer():
     rate = optimizer.param_groups[0]["lr"]
     direction = (first / (1 - 0.8**2)) / ((second / (1 - 0.9**2)).sqrt() + 1e-8)
     torch.testing.assert_close(model.weight.detach(), before * (1 - rate * 0.5) - rate * direction)
+
+
+def test_frozen_weights_are_left_out():
+    model = nn.Linear(3, 2)
+    model.bias.requires_grad_(False)
+    optimizer = make_optimizer(dict(model.named_parameters()), OptimConfig())
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 0]
+    model.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="all are frozen"):
+        make_optimizer(dict(model.named_parameters()), OptimConfig())
+
+
+def test_moments_are_there_before_the_first_step():
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(model.state_dict())
+    ours = make_optimizer(dict(model.named_parameters()), OptimConfig(weight_decay=0.1))
+    plain = torch.optim.AdamW(other.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1)
+    plain.param_groups[0]["params"] = [other.weight]
+    plain.add_param_group({"params": [other.bias], "weight_decay": 0.0})
+    assert all(state["exp_avg"].eq(0).all() for state in ours.state.values())
+    for scale in (1.0, 0.3):
+        for one, optimizer in ((model, ours), (other, plain)):
+            one(torch.ones(1, 3)).square().sum().mul(scale).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert torch.equal(model.weight, other.weight)
+    assert torch.equal(model.bias, other.bias)

@@ -1,0 +1,188 @@
+"""The model of a run, its optimiser and its running mean, over the processes that share them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Shard
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from orbitds.config import TrainConfig
+from orbitds.model.interface import DownscalingModel
+from orbitds.train.mesh import Mesh
+from orbitds.train.optim import learning_rate, make_optimizer
+from orbitds.train.shard import compile_blocks, is_last_part, like, local, recompute, shard
+
+
+class Engine(ABC):
+    """What the loop asks of an engine."""
+
+    model: DownscalingModel
+
+    @abstractmethod
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add the gradients of one part of a step; those of all processes are added too."""
+
+    @abstractmethod
+    def step(self, step: int) -> Tensor:
+        """Clip, update, and return the norm of the gradient before; steps count from 0."""
+
+    @abstractmethod
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the model be the running mean while the context lasts."""
+
+    @abstractmethod
+    def whole(self) -> dict[str, Tensor] | None:
+        """Return all weights in host memory in the main process, None in others."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that the next step depends on; filling them restores the run."""
+
+    @abstractmethod
+    def restored(self, step: int) -> None:
+        """Take up the run after so many steps, once the tensors of ``state`` are filled."""
+
+
+class TorchEngine(Engine):
+    """An engine on PyTorch: FSDP2 where there are several processes, nothing where there is one.
+
+    The optimiser works on this process's parts of the weights as plain tensors: AdamW takes each
+    number by itself, and so does without the bookkeeping of distributed ones.
+
+    Parameters
+    ----------
+    model
+        A built model, on its device where there is one process, else anywhere; it is changed.
+    """
+
+    def __init__(self, model: DownscalingModel, config: TrainConfig, mesh: Mesh) -> None:
+        if config.checkpointing != "none":
+            recompute(model, config.checkpointing)
+        if config.compile:
+            compile_blocks(model)
+        shard(model, mesh, config)
+        self.model, self.mesh, self.config = model, mesh, config
+        self.weights = dict(model.named_parameters())
+        self.parts = {name: _part(weight) for name, weight in self.weights.items()}
+        self.optimizer = make_optimizer(self.parts, config.optim)
+        self.average: dict[str, Tensor] = {}
+        if config.ema_decay:
+            self.average = {name: part.detach().clone() for name, part in self.parts.items()}
+        self.addends = 1 if mesh.addends is None else mesh.addends.size()
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add the gradients of one part of a step; see ``Engine``."""
+        is_last_part(self.model, last)
+        # FSDP takes the mean over processes
+        (loss * self.addends if self.mesh.weights is not None else loss).backward()
+
+    def step(self, step: int) -> Tensor:
+        """Clip, update, and return the norm of the gradient before; see ``Engine``."""
+        self._look()
+        parts = list(self.parts.values())
+        norm = self._norm()
+        clip_grads_with_norm_(parts, self.config.optim.clip, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.config.optim, self.config.steps)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
+        if self.average:
+            # the first weights have no past
+            mean_of = get_ema_multi_avg_fn(self.config.ema_decay if step else 0.0)
+            mean_of(list(self.average.values()), [part.detach() for part in parts], step)
+        return norm
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the model be the running mean while the context lasts, if there is one."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def whole(self) -> dict[str, Tensor] | None:
+        """Return all weights in host memory in the main process, None in others."""
+        gathered = {}
+        for name, weight in self.weights.items():
+            full = weight.full_tensor() if isinstance(weight, DTensor) else weight
+            if self.mesh.rank == 0:
+                gathered[name] = full.detach().to("cpu", copy=True)
+        return gathered if self.mesh.rank == 0 else None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return weights, moments and running mean by name, laid out as the weights are."""
+        self._look()
+        tensors: dict[str, Tensor] = {}
+        for name, weight in self.weights.items():
+            part = self.parts[name]
+            tensors[f"model.{name}"] = weight.detach()
+            moments = self.optimizer.state.get(part, {})
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if moment in moments:
+                    tensors[f"{moment}.{name}"] = like(moments[moment], weight)
+            if self.average:
+                tensors[f"average.{name}"] = like(self.average[name], weight)
+        return tensors
+
+    def restored(self, step: int) -> None:
+        """Take up the run after so many steps; see ``Engine``."""
+        for moments in self.optimizer.state.values():
+            moments["step"].fill_(step)
+
+    def _look(self) -> None:
+        """Let the optimiser see the weights and gradients of now: FSDP may have moved them."""
+        for name, weight in self.weights.items():
+            part = self.parts[name]
+            if part is weight:
+                continue
+            part.data = local(weight.detach())
+            part.grad = None if weight.grad is None else local(weight.grad)
+
+    def _norm(self) -> Tensor:
+        """Return the norm of the whole gradient, of which this process has a part."""
+        tensor = self.mesh.group("tensor")
+        gradients = {name: part.grad for name, part in self.parts.items() if part.grad is not None}
+        if self.mesh.grid is None:
+            return get_total_norm(gradients.values())
+        # parts of matrices that processes share, and what each of them has whole
+        shared = [g for name, g in gradients.items() if tensor and _is_shared(self.weights[name])]
+        whole = [
+            g for name, g in gradients.items() if not (tensor and _is_shared(self.weights[name]))
+        ]
+        squares = torch.stack([get_total_norm(some) for some in (shared, whole)]) ** 2
+        squares = squares.to(self.mesh.grid.device_type)
+        if self.mesh.weights is not None:
+            dist.all_reduce(squares, group=self.mesh.weights["parts"].get_group())
+        if tensor is not None:
+            dist.all_reduce(squares[:1], group=tensor)
+        return squares.sum().sqrt().to(next(iter(gradients.values())).device)
+
+    def _exchange(self) -> None:
+        self._look()
+        with torch.no_grad():
+            for name, mean in self.average.items():
+                kept = mean.clone()
+                mean.copy_(self.parts[name])
+                self.parts[name].copy_(kept)
+
+
+def _part(weight: Tensor) -> Tensor:
+    if not isinstance(weight, DTensor):
+        return weight
+    return nn.Parameter(local(weight.detach()), requires_grad=weight.requires_grad)
+
+
+def _is_shared(weight: Tensor) -> bool:
+    """Return whether the axis ``tensor`` cuts a weight."""
+    if not isinstance(weight, DTensor):
+        return False
+    names = weight.device_mesh.mesh_dim_names or ()
+    # FSDP of a cut matrix calls its placement a strided shard, which is a Shard too
+    return "tensor" in names and isinstance(weight.placements[names.index("tensor")], Shard)

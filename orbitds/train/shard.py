@@ -1,0 +1,126 @@
+"""What is done to a built model before it is trained: recompute, compile, shard, in that order."""
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
+
+from orbitds.config import TrainConfig
+from orbitds.model.block import Block
+from orbitds.model.compiling import compiled
+from orbitds.model.interface import DownscalingModel
+from orbitds.train.mesh import Mesh
+
+Recompute = Literal["selective", "full"]
+
+
+def blocks_of(model: nn.Module) -> list[Block]:
+    """Return the transformer blocks of a model."""
+    return [module for module in model.modules() if isinstance(module, Block)]
+
+
+def recompute(model: nn.Module, how: Recompute) -> None:
+    """Let the backward pass compute blocks again instead of keeping what is inside them.
+
+    Parameters
+    ----------
+    how
+        ``full``: a block keeps its input alone. ``selective``: also the results of its matrix
+        products and of attention, which take the time.
+    """
+    context = partial(create_selective_checkpoint_contexts, _keep_products)
+    chosen: dict = {"context_fn": context} if how == "selective" else {}
+    for block in blocks_of(model):
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, **chosen)
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile each block by itself."""
+    for block in blocks_of(model):
+        block.forward = compiled(block.forward)
+
+
+def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
+    """Share the weights among processes (FSDP2): each block gathers its own when it needs them.
+
+    Blocks compute in bfloat16 where the config says so, from bfloat16 copies of float32 weights;
+    gradients are added in float32. What lies outside of blocks stays in float32, as in autocast.
+
+    References
+    ----------
+    Zhao et al. 2023, PyTorch FSDP; HSDP where the weights are both copied and shared.
+    """
+    weights = mesh.weights
+    if weights is None:
+        return
+    # of a single copy nothing is added up
+    over = weights["parts"] if weights.size(0) == 1 else weights
+    offload = CPUOffloadPolicy() if config.parallel.offload else OffloadPolicy()
+    if config.dtype == "bfloat16":
+        of_blocks = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
+    else:
+        of_blocks = MixedPrecisionPolicy()
+    for block in blocks_of(model):
+        fully_shard(block, mesh=over, mp_policy=of_blocks, offload_policy=offload)
+    fully_shard(model, mesh=over, offload_policy=offload)
+    register_fsdp_forward_method(model, "predict")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor; the tensor itself if it is whole."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def like(part: Tensor, whole: Tensor) -> Tensor:
+    """Return a tensor whose part in this process is given, laid out as another one."""
+    if not isinstance(whole, DTensor):
+        return part
+    return DTensor.from_local(
+        part,
+        whole.device_mesh,
+        whole.placements,
+        run_check=False,
+        shape=whole.shape,
+        stride=whole.stride(),
+    )
+
+
+def is_last_part(model: nn.Module, last: bool) -> None:  # noqa: FBT001  all that it says
+    """Say whether the next backward pass is the last of a step: copies add gradients up then."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_all_reduce(last)
+        model.set_is_last_backward(last)
+
+
+def _keep_products(
+    _context: object, operation: object, *_: object, **__: object
+) -> CheckpointPolicy:
+    name = str(operation)
+    kept = (
+        "aten.mm.",
+        "aten.addmm.",
+        "aten.bmm.",
+        "scaled_dot_product",
+        "all_to_all",
+        "flash_attn",
+    )
+    if any(word in name for word in kept):
+        return CheckpointPolicy.MUST_SAVE
+    return CheckpointPolicy.PREFER_RECOMPUTE

@@ -1,0 +1,160 @@
+"""Training in several processes is training in one: losses, gradients, validation, weights."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orbitds.config import LossConfig, ModelConfig, OptimConfig, TilesConfig, TrainConfig
+from orbitds.data.synthetic import synthetic_pair
+from orbitds.train import loop
+from orbitds.train.engine import TorchEngine
+from orbitds.train.launch import launched
+from orbitds.train.mesh import make_mesh
+from orbitds.train.setting import prepare_all
+from orbitds.train.step import take_step
+from tests.distributed.processes import run
+
+pytestmark = pytest.mark.distributed
+
+TINY = ModelConfig(
+    width=12,
+    depth=2,
+    heads=2,
+    decoder_depth=1,
+    correction_width=4,
+    correction_depth=1,
+    position_octaves=2,
+)
+# An odd field cut into tiles of unequal cores; odd shares of samples.
+BASE = {
+    "pair": "synthetic",
+    "model": TINY,
+    "tiles": TilesConfig(rows=2, columns=3, halo_cells=2),
+    "batch_size": 7,
+    "steps": 3,
+    "validate_every": 3,
+    "optim": OptimConfig(lr=1e-3, warmup_steps=0, clip=0.5),
+    "device": "cpu",
+}
+WAYS = {
+    "shared": {},
+    "copied": {"parallel": {"replicate": 2, "shard": 1}},
+    "whole fields": {
+        "parallel": {"tiles": 2},
+        "tiles": TilesConfig(rows=2, columns=3, halo_cells=2, order="fields"),
+        "batch_size": 6,
+    },
+    "in parts": {"accumulate": 3, "batch_size": 6},
+    "computed again": {"checkpointing": "full"},
+    "products kept": {"checkpointing": "selective"},
+    "running mean, flat": {"ema_decay": 0.5, "loss": LossConfig(kind="l1")},
+}
+
+
+def _pair():
+    """Global fields with targets missing here and there: another share of each time."""
+    pair = synthetic_pair(rows=7, columns=11, factor=3)
+    missing = (
+        np.arange(pair.fine.sizes["latitude"])
+        < ((np.arange(pair.fine.sizes["time"]) * 5) % 20)[:, None]
+    )
+    holes = pair.fine.eastward_wind.copy(
+        data=np.broadcast_to(missing[:, :, None], pair.fine.eastward_wind.shape)
+    )
+    return replace(pair, fine=pair.fine.where(~holes).assign_attrs(missing="mask"))
+
+
+class Watched(TorchEngine):
+    """An engine that does not move, and tells its gradients."""
+
+    def step(self, step):
+        self._look()
+        self.gradients = {
+            name: weight.grad.full_tensor() if hasattr(weight.grad, "full_tensor") else weight.grad
+            for name, weight in self.weights.items()
+            if weight.grad is not None
+        }
+        return self._norm()
+
+
+def _gradients(config, launch, device):
+    """Return loss, norm and gradients of a first step, at weights that have none of zero."""
+    mesh = make_mesh(config.parallel, launch, device)
+    pairs = [_pair()]
+    settings = prepare_all(config, pairs, device)
+    model = loop._model(config, pairs[0], settings, mesh, device)
+    with torch.no_grad():
+        torch.manual_seed(5)
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    engine = Watched(model, config, mesh)
+    batch = next(iter(loop._batches(config, settings, mesh)))
+    loss, norm, *_ = take_step(engine, batch, settings[0], config, mesh, step=1).read()
+    return loss, norm, {name: value.numpy() for name, value in engine.gradients.items()}
+
+
+def _all_ways(rank, folder):
+    told = {}
+    with launched("cpu") as (launch, device):
+        for name, changes in WAYS.items():
+            config = TrainConfig.model_validate(BASE | changes)
+            told[name] = _gradients(config, launch, device)
+        for name in ("shared", "running mean, flat"):
+            config = TrainConfig.model_validate(BASE | WAYS[name])
+            output = folder / name
+            loop.main_first(launch, output.mkdir)
+            loop.fit(config, [_pair()], output, launch=launch, device=device)
+    return told
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """What two processes compute, and their run folders."""
+    folder = tmp_path_factory.mktemp("two")
+    return run(_all_ways, 2, folder), folder
+
+
+def _alone(name):
+    changes = {key: value for key, value in WAYS[name].items() if key != "parallel"}
+    return TrainConfig.model_validate(BASE | changes)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_two_processes_have_the_gradients_of_one(both, name):
+    loss, norm, gradients = _gradients(_alone(name), loop.ALONE, torch.device("cpu"))
+    for told in both[0]:
+        got_loss, got_norm, got = told[name]
+        assert got_loss == pytest.approx(loss, rel=1e-5)
+        assert got_norm == pytest.approx(norm, rel=1e-5)
+        assert got.keys() == gradients.keys()
+        for weight, gradient in gradients.items():
+            scale = np.abs(gradient).max()
+            np.testing.assert_allclose(got[weight], gradient, atol=1e-5 * scale, err_msg=weight)
+
+
+@pytest.mark.parametrize("name", ["shared", "running mean, flat"])
+def test_two_processes_leave_the_run_of_one(both, name, tmp_path):
+    best = loop.fit(_alone(name), [_pair()], tmp_path)
+    ours, theirs = (
+        load_file(f / "best" / "weights.safetensors") for f in (both[1] / name, tmp_path)
+    )
+    assert best == tmp_path / "best"
+    assert ours.keys() == theirs.keys()
+    for weight in theirs:
+        # AdamW makes a step of a gradient whatever its size, so of its rounding too
+        torch.testing.assert_close(ours[weight], theirs[weight], rtol=1e-4, atol=2e-5)
+    lines = [
+        np.array([[float(v) for v in line.values()] for line in _lines(folder)[:-1]])
+        for folder in (both[1] / name, tmp_path)
+    ]
+    np.testing.assert_allclose(lines[0], lines[1], rtol=1e-4)
+    last = [_lines(folder)[-1] for folder in (both[1] / name, tmp_path)]
+    assert last[0] == pytest.approx(last[1], rel=1e-4)
+
+
+def _lines(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

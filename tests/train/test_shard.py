@@ -1,0 +1,58 @@
+"""What is done to a model before training changes no number, only what is kept."""
+
+import pytest
+import torch
+
+from orbitds.train.shard import blocks_of, compile_blocks, recompute
+from tests.conftest import told_of, untrained_for
+
+
+def gradients(model, pair):
+    """Return the gradients of a step and the bytes that it kept for the backward pass."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    torch.manual_seed(3)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(**told_of(pair)).square().sum()
+    loss.backward()
+    return {name: weight.grad for name, weight in model.named_parameters()}, sum(kept.values())
+
+
+def prepared(pair, how=None):
+    model = untrained_for(pair, depth=3, width=32, dropout=0.1, drop_path=0.3).train()
+    if how:
+        recompute(model, how)
+    return model
+
+
+@pytest.mark.parametrize("how", ["selective", "full"])
+def test_computed_again_gives_the_same_gradients(pair, how):
+    plain, bytes_plain = gradients(prepared(pair), pair)
+    got, bytes_kept = gradients(prepared(pair, how), pair)
+    for name, gradient in plain.items():
+        assert torch.equal(got[name], gradient), name
+    assert bytes_kept < bytes_plain
+
+
+def test_whole_blocks_keep_less_than_products(pair):
+    kept = [gradients(prepared(pair, how), pair)[1] for how in ("full", "selective")]
+    assert kept[0] < kept[1]
+
+
+def test_names_of_weights_stay(pair):
+    assert prepared(pair, "full").state_dict().keys() == prepared(pair).state_dict().keys()
+
+
+@pytest.mark.slow
+def test_compiled_blocks_agree(pair, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    plain, _ = gradients(untrained_for(pair), pair)
+    model = untrained_for(pair)
+    assert len(blocks_of(model)) == 1
+    compile_blocks(model)
+    for name, gradient in gradients(model, pair)[0].items():
+        torch.testing.assert_close(gradient, plain[name], rtol=1e-4, atol=1e-5)
