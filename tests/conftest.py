@@ -50,17 +50,7 @@ def checkpoint_folder(pair, statistics, tmp_path_factory):
     Nothing starts at zero, so that every part of the model shows in its output.
     """
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(7)
-        model = Reslim(
-            TINY,
-            inputs=pair.inputs,
-            outputs=pair.outputs,
-            statics=pair.static_names,
-            factor=pair.factor,
-        )
-        for weight in model.parameters():
-            weight.add_(0.1 * torch.randn_like(weight))
+    model = untrained_for(pair)
     fine, coarse = Climatology.of(pair.part("train")).means()
     save_checkpoint(
         folder,
@@ -250,12 +240,12 @@ def untrained_for(pair, **changes):
 
 def told_of(pair):
     """Return what a model takes of two times of a pair, as it stands."""
-    fields = torch.tensor(stack(pair.coarse, pair.inputs).values[:, :2]).transpose(0, 1).float()
-    latitude, longitude = pair.coarse_grid.latitude, pair.coarse_grid.longitude
+    fields = torch.tensor(stack(pair.coarse, pair.inputs).values[:2])
+    grid = pair.coarse_grid
     return {
         "coarse": fields / fields.std(),
-        "latitude_deg": torch.tensor(latitude).float().expand(2, -1),
-        "longitude_deg": torch.tensor(longitude).float().expand(2, -1),
+        "latitude_deg": torch.tensor(grid.latitude_deg).float().expand(2, -1),
+        "longitude_deg": torch.tensor(grid.longitude_deg).float().expand(2, -1),
         "spacing_km": torch.tensor([[600.0, 200.0]]).expand(2, -1),
         "periodic": True,
     }

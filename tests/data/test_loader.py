@@ -44,7 +44,7 @@ def stored(pair, folder, dtype="int16"):
 
 def loaded(samples, **told):
     common = {"batch_size": 5, "seed": 4, "first": 2, "last": 9}
-    return list(training_loader(samples, **(common | told)))
+    return [batch[:2] for batch in training_loader(samples, **(common | told))]
 
 
 def assert_same(got, wanted):

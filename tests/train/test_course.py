@@ -30,7 +30,9 @@ def numbers(course, step, loss, norm=1.0):
 @pytest.mark.parametrize(("loss", "norm"), [(float("nan"), 1.0), (1.0, float("inf"))])
 def test_what_is_not_finite_stops_with_the_name_of_the_batch(course, loss, norm, tmp_path):
     course.follow(numbers(course, 1, 0.5))
-    with pytest.raises(FloatingPointError, match="in step 2, whose batch was: synthetic 2001-02-01"):
+    with pytest.raises(
+        FloatingPointError, match="in step 2, whose batch was: synthetic 2001-02-01"
+    ):
         course.follow(numbers(course, 2, loss, norm))
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"step": 1, "loss": 0.5, "norm": 1.0}]

@@ -89,10 +89,10 @@ def test_settings_reach_the_optimizer():
 
 def test_frozen_weights_are_left_out():
     model = nn.Linear(3, 2)
-    model.bias.requires_grad_(False)
+    model.bias.requires_grad = False
     optimizer = make_optimizer(dict(model.named_parameters()), OptimConfig())
     assert [len(group["params"]) for group in optimizer.param_groups] == [1, 0]
-    model.weight.requires_grad_(False)
+    model.weight.requires_grad = False
     with pytest.raises(ValueError, match="all are frozen"):
         make_optimizer(dict(model.named_parameters()), OptimConfig())
 
