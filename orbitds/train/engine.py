@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Shard
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from orbitds.config import TrainConfig
@@ -25,11 +25,19 @@ class Engine(ABC):
 
     @abstractmethod
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add the gradients of one part of a step; those of all processes are added too."""
+        """Add the gradients of one part of a step; those of all processes are added as well."""
 
     @abstractmethod
-    def step(self, step: int) -> Tensor:
-        """Clip, update, and return the norm of the gradient before; steps count from 0."""
+    def step(self, step: int, *, scale: Tensor) -> Tensor:
+        """Scale the gradient, clip, update, and return its norm before clipping.
+
+        Parameters
+        ----------
+        step
+            Number of the step, from 0.
+        scale
+            What the sum of the parts' gradients is multiplied by.
+        """
 
     @abstractmethod
     def averaged(self) -> AbstractContextManager[None]:
@@ -81,12 +89,17 @@ class TorchEngine(Engine):
         # FSDP takes the mean over processes
         (loss * self.addends if self.mesh.weights is not None else loss).backward()
 
-    def step(self, step: int) -> Tensor:
-        """Clip, update, and return the norm of the gradient before; see ``Engine``."""
+    def step(self, step: int, *, scale: Tensor) -> Tensor:
+        """Scale, clip, update, and return the norm of the gradient before; see ``Engine``."""
         self._look()
         parts = list(self.parts.values())
-        norm = self._norm()
-        clip_grads_with_norm_(parts, self.config.optim.clip, norm)
+        scale = scale.to(parts[0].device)
+        norm = self._norm() * scale
+        # one pass over the gradients: as if they were scaled first, and clipped then
+        clip = self.config.optim.clip
+        shrink = (clip / (norm + 1e-6)).clamp(max=1.0) * scale
+        gradients = [part.grad for part in parts if part.grad is not None]
+        torch._foreach_mul_(gradients, shrink)  # pyright: ignore[reportPrivateImportUsage]  in all versions
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config.optim, self.config.steps)
         self.optimizer.step()

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -71,9 +72,10 @@ def fit(
     course = Course(config, settings, engine, mesh, output)
     pending: Numbers | None = None
     with progress("train", config.steps) as report:
-        for step, batch in enumerate(_batches(config, settings, mesh), start=1):
-            setting = settings[batch.pair]
-            numbers = take_step(engine, batch, setting, config, mesh, step=step)
+        batches = _batches(config, settings, mesh)
+        for step in range(1, config.steps + 1):
+            parts = islice(batches, config.accumulate)
+            numbers = take_step(engine, parts, settings, config, mesh, step=step)
             # the numbers of a step are read during the next: the device is not waited for
             if pending is not None:
                 report(pending.step, course.follow(pending))

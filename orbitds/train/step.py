@@ -1,6 +1,6 @@
 """One step of training: the loss of a batch over all processes, its gradient, the update."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from orbitds.config import TrainConfig
-from orbitds.data.batch import Sample
 from orbitds.data.loader import Loaded
 from orbitds.train.engine import Engine
 from orbitds.train.mesh import Mesh
@@ -22,7 +21,8 @@ class Numbers:
     """What a step says of itself, on its way from the device."""
 
     step: int
-    batch: Loaded
+    batches: list[Loaded]
+    """Its parts, without their tensors."""
     values: Tensor
     """Loss, norm of the gradient, requests to stop, this process's loss; in host memory."""
     copied: torch.Event | None
@@ -37,8 +37,8 @@ class Numbers:
 
 def take_step(
     engine: Engine,
-    batch: Loaded,
-    setting: Setting,
+    parts: Iterable[Loaded],
+    settings: Sequence[Setting],
     config: TrainConfig,
     mesh: Mesh,
     *,
@@ -49,8 +49,9 @@ def take_step(
 
     Parameters
     ----------
-    batch
-        This process's share of the samples.
+    parts
+        This process's share of the samples in ``config.accumulate`` parts, of which one at a time
+        need be in memory.
     step
         Number of the step, from 1.
     wants_stop
@@ -59,27 +60,32 @@ def take_step(
     Notes
     -----
     The loss is a weighted sum over the batch of all processes, divided by the sum of its weights:
-    each fine cell counts by its weight, wherever it was computed.
+    each fine cell counts by its weight, wherever it was computed. The sum of the weights is known
+    after the last part, so gradients are those of the sum until then.
     """
-    sample, device = batch.sample, batch.sample.weight.device
     engine.model.train()
-    total_weight = sample.weight.sum()
-    _add_up(total_weight, mesh)
-    own = torch.zeros((), device=device)
-    for number, part in enumerate(_parts(sample, config.accumulate)):
+    sums, batches = None, []
+    for number, batch in enumerate(parts):
         seed_part(config.seed, step, number, mesh.data_rank)
-        value = objective(engine.model, part, setting, config.loss, config.dtype)[0]
-        engine.backward(value / total_weight, last=number + 1 == config.accumulate)
-        own += value.detach() / total_weight
-    norm = engine.step(step - 1)
-    told = torch.stack([own, own.new_tensor(float(wants_stop))])
-    _add_up(told, mesh)
-    values = torch.stack([told[0], norm.to(device), told[1], own])
-    if device.type != "cuda":
-        return Numbers(step, batch, values, None)
+        setting, sample = settings[batch.pair], batch.sample
+        value = objective(engine.model, sample, setting, config.loss, config.dtype)[0]
+        engine.backward(value, last=number + 1 == config.accumulate)
+        # loss, its weights, requests to stop; and the loss of this process alone
+        told = torch.stack([value.detach(), sample.weight.sum()])
+        sums = told if sums is None else sums + told
+        batches.append(batch._replace(sample=None))
+    assert sums is not None
+    own = sums[0]
+    told = torch.cat([sums, sums.new_tensor([float(wants_stop)])])
+    if mesh.addends is not None:
+        dist.all_reduce(told, group=mesh.addends)
+    norm = engine.step(step - 1, scale=1 / told[1])
+    values = torch.stack([told[0] / told[1], norm.to(told.device), told[2], own])
+    if values.device.type != "cuda":
+        return Numbers(step, batches, values, None)
     host = torch.empty_like(values, device="cpu", pin_memory=True)
     host.copy_(values, non_blocking=True)
-    return Numbers(step, batch, host, torch.cuda.current_stream(device).record_event())
+    return Numbers(step, batches, host, torch.cuda.current_stream(values.device).record_event())
 
 
 def seed_part(seed: int, step: int, part: int, data_rank: int) -> None:
@@ -94,8 +100,12 @@ def seed_part(seed: int, step: int, part: int, data_rank: int) -> None:
 
 def name_batch(numbers: Numbers, settings: Sequence[Setting], *, own_loss: float) -> str:
     """Return which samples a step took, of all processes; those whose loss is not finite if any."""
-    samples = settings[numbers.batch.pair].train
-    told = (np.isfinite(own_loss), [samples.name(index) for index in numbers.batch.indices])
+    names = [
+        settings[batch.pair].train.name(index)
+        for batch in numbers.batches
+        for index in batch.indices
+    ]
+    told = (np.isfinite(own_loss), names)
     everyone = [told]
     if dist.is_initialized():
         everyone = [told] * dist.get_world_size()
@@ -103,15 +113,3 @@ def name_batch(numbers: Numbers, settings: Sequence[Setting], *, own_loss: float
     guilty = [names for is_finite, names in everyone if not is_finite]
     chosen = guilty or [names for _, names in everyone]
     return "; ".join(dict.fromkeys(name for names in chosen for name in names))
-
-
-def _add_up(values: Tensor, mesh: Mesh) -> None:
-    if mesh.addends is not None:
-        dist.all_reduce(values, group=mesh.addends)
-
-
-def _parts(batch: Sample, parts: int) -> Iterator[Sample]:
-    """Cut a batch into as many parts everywhere, whatever its size in this process."""
-    size = batch.coarse.shape[0]
-    for part in range(parts):
-        yield batch.part(slice(part * size // parts, (part + 1) * size // parts))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -71,14 +72,15 @@ def _pair():
 class Watched(TorchEngine):
     """An engine that does not move, and tells its gradients."""
 
-    def step(self, step):
+    def step(self, step, *, scale):
         self._look()
+        whole = {name: weight.grad for name, weight in self.weights.items()}
         self.gradients = {
-            name: weight.grad.full_tensor() if hasattr(weight.grad, "full_tensor") else weight.grad
-            for name, weight in self.weights.items()
-            if weight.grad is not None
+            name: scale * (grad.full_tensor() if hasattr(grad, "full_tensor") else grad)
+            for name, grad in whole.items()
+            if grad is not None
         }
-        return self._norm()
+        return self._norm() * scale
 
 
 def _gradients(config, launch, device):
@@ -92,8 +94,8 @@ def _gradients(config, launch, device):
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     engine = Watched(model, config, mesh)
-    batch = next(iter(loop._batches(config, settings, mesh)))
-    loss, norm, *_ = take_step(engine, batch, settings[0], config, mesh, step=1).read()
+    parts = islice(loop._batches(config, settings, mesh), config.accumulate)
+    loss, norm, *_ = take_step(engine, parts, settings, config, mesh, step=1).read()
     return loss, norm, {name: value.numpy() for name, value in engine.gradients.items()}
 
 

@@ -24,7 +24,7 @@ def course(pair, tmp_path):
 
 def numbers(course, step, loss, norm=1.0):
     batch = Loaded(0, course.settings[0].train.batch([1]), [1])
-    return Numbers(step, batch, torch.tensor([loss, norm, 0.0, loss]), None)
+    return Numbers(step, [batch], torch.tensor([loss, norm, 0.0, loss]), None)
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(float("nan"), 1.0), (1.0, float("inf"))])

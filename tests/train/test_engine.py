@@ -22,10 +22,10 @@ def step(engine, number):
         for weight in engine.weights.values()
     )
     engine.backward(loss, last=True)
-    return engine.step(number)
+    return engine.step(number, scale=torch.tensor(0.5))
 
 
-def test_the_norm_is_that_before_clipping(pair):
+def test_the_norm_is_that_of_the_scaled_gradient_before_clipping(pair):
     engine = engine_of(pair)
     wanted = torch.cat(
         [
@@ -34,7 +34,7 @@ def test_the_norm_is_that_before_clipping(pair):
             for weight in engine.weights.values()
         ]
     ).norm()
-    torch.testing.assert_close(step(engine, 0), wanted)
+    torch.testing.assert_close(step(engine, 0), 0.5 * wanted)
 
 
 def test_the_running_mean_takes_the_place_of_the_weights_and_gives_it_back(pair):

@@ -5,10 +5,9 @@ import itertools
 import torch
 
 from orbitds.config import TrainConfig
-from orbitds.data.batch import Sample
 from orbitds.data.loader import Loaded
 from orbitds.train.setting import prepare
-from orbitds.train.step import Numbers, _parts, name_batch, seed_part
+from orbitds.train.step import Numbers, name_batch, seed_part
 
 
 def test_random_numbers_follow_from_the_place_in_the_run():
@@ -23,17 +22,15 @@ def test_random_numbers_follow_from_the_place_in_the_run():
         assert torch.rand(3).tolist() == numbers
 
 
-def test_parts_are_as_many_whatever_the_size():
-    batch = Sample(*(torch.arange(7.0)[:, None] for _ in Sample._fields))
-    parts = list(_parts(batch, 3))
-    assert [len(part.coarse) for part in parts] == [2, 2, 3]
-    assert torch.equal(torch.cat([part.weight for part in parts]), batch.weight)
-
-
 def test_a_batch_has_names(pair):
     setting = prepare(TrainConfig(pair="synthetic", tiles={"rows": 2}), pair)  # pyright: ignore[reportArgumentType]  parsed
     sample = setting.train.batch([3, 0])
-    told = Numbers(4, Loaded(0, sample, [3, 0]), torch.tensor([1.0, 2.0, 0.0, torch.nan]), None)
+    told = Numbers(
+        4,
+        [Loaded(0, sample, [3]), Loaded(0, sample, [0])],
+        torch.tensor([1.0, 2.0, 0.0, torch.nan]),
+        None,
+    )
     assert name_batch(told, [setting], own_loss=torch.nan) == (
         "synthetic 2001-02-01 00:00:00 tile 1; synthetic 2001-01-01 00:00:00 tile 0"
     )
