@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from orbitds.config import TrainConfig
 from orbitds.data.batch import Sample
 from orbitds.data.loader import Loaded, training_loader
+from orbitds.data.order import Order
 from orbitds.data.pair import Pair, open_pair
 from orbitds.device import choose_device
 from orbitds.model.build import build
@@ -120,11 +121,14 @@ def _batches(
 ) -> Iterator[Loaded]:
     return training_loader(
         [setting.train for setting in settings],
-        weights=shares,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        first=0,
-        last=config.steps,
+        order=Order(
+            seed=config.seed,
+            batch_size=config.batch_size,
+            first=0,
+            last=config.steps,
+            weights=tuple(shares),
+            shuffle=config.tiles.order,
+        ),
         workers=config.data.workers,
         prefetch=config.data.prefetch,
         mirror=config.data.mirror,
