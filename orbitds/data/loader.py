@@ -118,6 +118,8 @@ def _from_workers(
         collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=prefetch,
+        # or the first batch would draw the workers' seeds from the generator of the run
+        generator=torch.Generator(),
         # never fork: the threads of Zarr would not survive it
         multiprocessing_context=_start_method(),
     )

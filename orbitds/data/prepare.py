@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -18,7 +17,7 @@ from orbitds.data.packing import Packing
 from orbitds.data.plan import Plan, plan, training_times
 from orbitds.data.recipe import Recipe
 from orbitds.data.skeleton import create_store, finish_store, replace_file
-from orbitds.data.stats import _Moments
+from orbitds.data.stats import Moments
 from orbitds.data.store import GROUPS, STATISTICS, read_about
 from orbitds.grid import Grid
 from orbitds.progress import progress
@@ -152,13 +151,15 @@ def _named(path: Path) -> Iterator[None]:
 
 def _finish(planned: Plan, output: Path, journal: Journal, records: dict[int, dict]) -> None:
     rows = {
-        str(name): _statistics(str(name), [_of_static(field, planned)])
+        str(name): _of_static(field, planned).statistics(str(name))
         for name, field in planned.skeleton.statics.data_vars.items()
     }
     parts = [records[number]["moments"] for number in sorted(records)]
     for name in dict.fromkeys(key for part in parts for key in part):
-        rows[name] = _statistics(name, [_Moments(**part[name]) for part in parts if name in part])
-    replace_file(output / STATISTICS, json.dumps(rows, indent=2) + "\n")
+        moments = Moments.merged(Moments(**part[name]) for part in parts if name in part)
+        rows[name] = moments.statistics(name)
+    plain = {name: row.model_dump(mode="json") for name, row in rows.items()}
+    replace_file(output / STATISTICS, json.dumps(plain, indent=2) + "\n")
     missing: dict[str, int] = {}
     for record in records.values():
         for name, count in record["missing"].items():
@@ -169,22 +170,7 @@ def _finish(planned: Plan, output: Path, journal: Journal, records: dict[int, di
     journal.clear()
 
 
-def _statistics(name: str, parts: list[_Moments]) -> dict[str, Any]:
-    """Return the statistics of a variable from those of its blocks, about one guess."""
-    whole = _Moments()
-    for part in parts:
-        if part.guess is None:
-            continue
-        if whole.guess is None:
-            whole.guess = part.guess
-        shift = part.guess - whole.guess
-        whole.weight += part.weight
-        whole.total += part.total + shift * part.weight
-        whole.squares += part.squares + 2 * shift * part.total + shift**2 * part.weight
-    return whole.statistics(name).model_dump(mode="json")
-
-
-def _of_static(field: xr.DataArray, planned: Plan) -> _Moments:
-    moments = _Moments()
+def _of_static(field: xr.DataArray, planned: Plan) -> Moments:
+    moments = Moments()
     moments.add(field.values, Grid.of(planned.skeleton.fine).area)
     return moments

@@ -78,6 +78,16 @@ def test_workers_change_nothing(train, statistics, tmp_path, dtype):
     assert_same(loaded(samples, workers=2, prefetch=1, **told), plain)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_random_numbers_of_the_run_are_left_alone(train, statistics, workers):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    told = {"workers": workers, "mirror": ("longitude",), "last": 4}
+    loaded([Samples(train, statistics, TILES)], **told)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_ranks_read_shares_of_the_batch(train, statistics, tmp_path):
     samples = [Samples(stored(train, tmp_path), statistics, TILES)]
     whole = loaded(samples)
