@@ -1,7 +1,6 @@
 """Make a training store of a pair: block by block, restartable, in bounded memory."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from orbitds.data.skeleton import create_store, finish_store, replace_file
 from orbitds.data.stats import Moments
 from orbitds.data.store import GROUPS, STATISTICS, read_about
 from orbitds.grid import Grid
+from orbitds.output import check_place
 from orbitds.progress import progress
 
 
@@ -45,7 +45,7 @@ def prepare(recipe: Recipe, output: Path, *, workers: int = 2) -> Path:
     OSError
         If it cannot be written; the message names the file.
     """
-    _check_output(output)
+    check_place(output, (".zarr",))
     planned = plan(recipe)
     for name, field in planned.skeleton.statics.data_vars.items():
         check_values(str(name), field.values)
@@ -70,22 +70,6 @@ def prepare(recipe: Recipe, output: Path, *, workers: int = 2) -> Path:
                 report(number + 1, str(planned.source.times[steps][-1])[:10])
         _finish(planned, output, journal, records)
     return output
-
-
-def _check_output(output: Path) -> None:
-    if output.suffix != ".zarr":
-        raise ValueError(f"Wanted an output that ends in .zarr, got {output}. Change the ending.")
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"Wanted an existing folder for {output.name}, got {folder}, which does not exist. "
-            f"Make it: mkdir -p {folder}"
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(
-            f"Wanted a folder that can be written to, got {folder}. Choose another one, or change "
-            "its permissions."
-        )
 
 
 def _begin(planned: Plan, output: Path) -> bool:
