@@ -55,11 +55,10 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.batch_size // self.world < self.parts:
-            parts = "each part of " if self.parts > 1 else ""
+            parts = f" in {self.parts} parts" if self.parts > 1 else ""
             raise ValueError(
-                f"Wanted at least one sample for {parts}each rank in a step, got a batch of "
-                f"{self.batch_size} for {self.world} ranks and {self.parts} parts. Raise "
-                "batch_size, or use fewer ranks or parts."
+                f"Wanted at least one sample for each rank in a step, got a batch of "
+                f"{self.batch_size} for {self.world} ranks{parts}. Raise batch_size, or use fewer."
             )
 
     @property
