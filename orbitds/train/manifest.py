@@ -84,9 +84,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     OSError
         If it cannot be written; the message names it.
     """
-    content = manifest.model_dump(mode="json") | {"facts": manifest.facts}
-    told = {"format": FORMAT, "sha256": _hash(content), "state": content}
-    write_file(folder / MANIFEST, [json.dumps(told, indent=1).encode()])
+    content = {"format": FORMAT, **manifest.model_dump(mode="json"), "facts": manifest.facts}
+    told = {"sha256": _hash(content), "state": content}
+    write_file(folder / MANIFEST, [json.dumps(told).encode()])
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -104,16 +104,18 @@ def read_manifest(folder: Path) -> Manifest:
         raise Damaged(f"{MANIFEST} is missing")
     try:
         told = json.loads(path.read_bytes())
-        number, expected, content = told["format"], told["sha256"], told["state"]
+        content = told["state"]
+        intact = _hash(content) == told["sha256"]
     except (ValueError, KeyError, TypeError):
-        raise Damaged(f"{MANIFEST} is not as it was written") from None
-    if number != FORMAT and isinstance(number, int):
+        intact, content = False, {}
+    if not intact:
+        raise Damaged(f"{MANIFEST} is not as it was written")
+    number = content.pop("format")
+    if number != FORMAT:
         raise ValueError(
             f"Wanted a state of format {FORMAT}, got {number} in {path}. "
             "Go on with the version of orbitds that wrote it."
         )
-    if number != FORMAT or _hash(content) != expected:
-        raise Damaged(f"{MANIFEST} is not as it was written")
     return Manifest.model_validate(content)
 
 

@@ -169,8 +169,8 @@ class States:
         if damaged:
             told = "; ".join(f"step {step}: {found}" for step, found in damaged.items())
             raise OSError(
-                f"Wanted a whole state in {self._shelf.folder}, got damaged ones alone: {told}. Bring "
-                "the files back from a copy, or remove the folder to start from the beginning."
+                f"Wanted a whole state in {self._shelf.folder}, got damaged ones alone: {told}. "
+                "Bring files back from a copy, or remove the folder to start from the beginning."
             )
         self._lay_out(tensors)
         return None
@@ -240,7 +240,7 @@ class States:
         else:
             writing.done.set_result(None)
 
-    def _commit(self, writing: _Writing, files: list[File | None]) -> None:
+    def _commit(self, writing: _Writing, files: list[Any]) -> None:
         assert self._share is not None
         manifest = Manifest(
             step=writing.step,
