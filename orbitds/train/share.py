@@ -187,6 +187,11 @@ def _pin(memory: Tensor) -> None:
     """
     runtime = torch.cuda.cudart()
     assert runtime is not None  # tensors are on a GPU
-    torch.cuda.check_error(int(runtime.cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)))
+    failure = int(runtime.cudaHostRegister(memory.data_ptr(), memory.nbytes, 0))
+    if failure:
+        raise OSError(
+            f"Wanted {memory.nbytes / 2**30:.1f} GiB of locked host memory to stage states in, got "
+            f"error {failure} of CUDA. Ask the job for more memory, or raise `ulimit -l`."
+        )
     release = weakref.finalize(memory, runtime.cudaHostUnregister, memory.data_ptr())
     release.atexit = False  # the system does it then

@@ -63,9 +63,8 @@ def test_nothing_to_write(tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_from_a_gpu(tmp_path):
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU")
     tensors = {name: tensor.detach().cuda() for name, tensor in _tensors().items()}
     share = Share(tensors, Together(ALONE, None))
     share.stage(tensors)
