@@ -21,6 +21,7 @@ from orbitds.config import (
     read_config,
 )
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
+from orbitds.train.stop import Stopped
 
 # Settings whose keys are names of variables or pairs, and no flags.
 BY_VARIABLE = ("tv_weights", "pairs")
@@ -29,9 +30,15 @@ IMPORT = "import-orbit2"
 
 
 def main() -> None:
-    """Run the command line; the exit status is 0 only if all went well."""
+    """Run the command line; the exit status is 0 only if all went well.
+
+    It is 75 if a training run saved its state and left, to be started again.
+    """
     try:
         app.meta(sys.argv[1:])
+    except Stopped as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        raise
     except MISTAKES as error:
         fail(explain(error))
     except RuntimeError as error:

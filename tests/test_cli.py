@@ -17,6 +17,7 @@ from orbitds import __version__, cli
 from orbitds.checkpoint import load_checkpoint
 from orbitds.config import EvalConfig, InferConfig, TrainConfig
 from orbitds.resources import share
+from orbitds.train.stop import Stopped
 
 COMMANDS = (
     "train",
@@ -563,3 +564,13 @@ def _flags(kind, prefix="--"):
 
 def _plain(text):
     return text.replace("`", "").replace("\n", " ")
+
+
+def test_a_run_that_saved_and_left_says_so(orbitds, monkeypatch, tmp_path):
+    def leave(*_):
+        raise Stopped("got SIGTERM", 30)
+
+    monkeypatch.setattr("orbitds.train.loop.run", leave)
+    answer = orbitds("train", "--pair", "synthetic", "--output", tmp_path / "run")
+    assert (answer.code, answer.out) == (75, "")
+    assert answer.err == f"{Stopped('got SIGTERM', 30)}\n"
