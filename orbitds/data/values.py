@@ -75,12 +75,7 @@ class Tally:
                 f"{self.cells} cells. Fill them, cut the region to valid cells, or declare "
                 "`missing: mask`: in the catalog, as --missing mask, or as missing='mask'."
             )
-        if self.missing == self.cells:
-            return (
-                f"Wanted values of {self.name}, got NaN in all of {self.cells} cells. "
-                "Check the region, the period and the mask."
-            )
-        return None
+        return nothing_there(self.name, self.missing, self.cells)
 
     def _implausible(self, row: Variable) -> str:
         low, high = row.plausible
@@ -96,6 +91,19 @@ class Tally:
             f"Check the unit and undecoded fill values: {value:g} {row.units} stands in {count} "
             "of them. Name it in the attribute _FillValue before decoding, or use ds.where."
         )
+
+
+def nothing_there(name: str, missing: int, cells: int) -> str | None:
+    """Return why a run refuses a variable without a single value, None if it has some.
+
+    That of a whole dataset is a mistake, mask or not; a part of one may be all sea.
+    """
+    if missing < cells:
+        return None
+    return (
+        f"Wanted values of {name}, got NaN in all of {cells} cells. "
+        "Check the region, the period and the mask."
+    )
 
 
 def check_missing(missing: str) -> Missing:
