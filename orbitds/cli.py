@@ -20,7 +20,7 @@ from orbitds.config import (
     parse,
     read_config,
 )
-from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
+from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, format_error
 
 # Settings whose keys are names of variables or pairs, and no flags.
 BY_VARIABLE = ("tv_weights", "pairs")
@@ -31,7 +31,12 @@ IMPORT = "import-orbit2"
 def main() -> None:
     """Run the command line; the exit status is 0 only if all went well."""
     try:
-        app.meta(sys.argv[1:])
+        try:
+            app.meta(sys.argv[1:])
+        finally:
+            sys.stdout.flush()  # here, not at exit, it can be told who reads no longer
+    except BrokenPipeError:
+        end_unread()
     except MISTAKES as error:
         fail(explain(error))
     except RuntimeError as error:

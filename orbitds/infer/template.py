@@ -8,7 +8,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 
-from orbitds.checkpoint import Checkpoint
+from orbitds.checkpoint import MADE_WITH, Checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.grid import Grid
 from orbitds.variables import variable
@@ -103,7 +103,7 @@ def _provenance(coarse: xr.Dataset, checkpoint: Checkpoint, statics: str | None)
             "Conventions": "CF-1.11",
             "history": f"{earlier}\n{done}" if earlier else done,
             "orbitds_version": version,
-            "orbitds_checkpoint": checkpoint.name,
+            MADE_WITH: checkpoint.name,
             "orbitds_checkpoint_sha256": checkpoint.fingerprint,
         }
     )
