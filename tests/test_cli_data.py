@@ -89,7 +89,7 @@ def test_catalog_show_knows_the_nearest_name(orbitds):
 def test_check_accepts_the_embedded_data(orbitds):
     answer = orbitds("check", "fnoc_navy_winds_2p5deg")
     assert answer.code == 0
-    assert "132, 1982-01-01 to 1992-12-01, every 1 month" in answer.out
+    assert "132, 1982-01-01 to 1992-12-01, every month" in answer.out
     assert "A run would be accepted." in answer.out
 
 

@@ -26,6 +26,11 @@ class Cadence:
     gap: tuple[str, str] | None = None
     """The times on both sides of the first of them."""
 
+    @property
+    def every(self) -> str:
+        """The step as it follows the word: every ``day``, every ``6 hours``."""
+        return self.label.removeprefix("1 ")
+
 
 def check_times(time: xr.DataArray) -> None:
     """Refuse times that are no dates, not in order, or there twice.
@@ -86,7 +91,7 @@ def check_unbroken(time: xr.DataArray) -> None:
     )
     raise ValueError(
         f"Wanted times without gaps (steps of {found.label}), since earlier ones are inputs too, "
-        f"got {told}. Fill the gaps, or Select a period without one."
+        f"got {told}. Fill the gaps, or select a period without one."
     )
 
 

@@ -143,14 +143,19 @@ def test_an_input_without_any_value_is_refused(coarse, checkpoint_folder, tmp_pa
     report = check(coarse, load_checkpoint(checkpoint_folder).inputs, missing="mask")
     wanted = f"Wanted values of {RAIN}, got NaN in all of 924 cells. Check the region"
     assert not report.is_accepted
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    config = InferConfig(
+        input=str(tmp_path / "coarse.nc"),
+        checkpoint=str(checkpoint_folder),
+        output=tmp_path / "fine.nc",
+        missing="mask",
+    )
+    refused = {
+        "eager": lambda: coarse.orbit.downscale(checkpoint_folder, missing="mask"),
+        "file": lambda: run(config),
+    }[case]
     with pytest.raises(ValueError, match=wanted) as error:
-        if case == "eager":
-            coarse.orbit.downscale(checkpoint_folder, missing="mask")
-        else:
-            coarse.to_netcdf(tmp_path / "coarse.nc")
-            options = {"checkpoint": str(checkpoint_folder), "missing": "mask"}
-            source, output = str(tmp_path / "coarse.nc"), tmp_path / "fine.nc"
-            run(InferConfig(input=source, output=output, **options))
+        refused()
     assert str(error.value) == next(row.problem for row in report.variables if row.problem)
     assert not (tmp_path / "fine.nc").exists()
 
