@@ -37,5 +37,5 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps,cloud]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps,cloud,grib]' --group dev
 	touch $@

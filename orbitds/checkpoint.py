@@ -31,6 +31,8 @@ from orbitds.schema import Frozen
 
 WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
 SHIPPED = "data_catalog/checkpoints"
+# Attribute of a dataset that names the checkpoint it was made with.
+MADE_WITH = "orbitds_checkpoint"
 
 
 class Description(Frozen):

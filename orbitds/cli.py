@@ -20,7 +20,7 @@ from orbitds.config import (
     parse,
     read_config,
 )
-from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
+from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, format_error
 from orbitds.train.stop import Stopped
 
 # Settings whose keys are names of variables or pairs, and no flags.
@@ -35,10 +35,15 @@ def main() -> None:
     It is 75 if a training run saved its state and left, to be started again.
     """
     try:
-        app.meta(sys.argv[1:])
+        try:
+            app.meta(sys.argv[1:])
+        finally:
+            sys.stdout.flush()  # here, not at exit, it can be told who reads no longer
     except Stopped as stopped:
         sys.stderr.write(f"{stopped}\n")
         raise
+    except BrokenPipeError:
+        end_unread()
     except MISTAKES as error:
         fail(explain(error))
     except RuntimeError as error:

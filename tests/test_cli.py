@@ -121,6 +121,7 @@ OTHERS = {
         "coarse": "coarse.nc",
         "checkpoint": "folder",
         "missing": "mask",
+        "label": "mine",
         "overwrite": True,
     },
 }
@@ -477,7 +478,7 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     (files / "own.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     answer = orbitds("eval", "--config", "own.yaml")
     assert answer.code == 0
-    methods = ("Reslim", "nearest", "bilinear", "bicubic", "delta change")
+    methods = ("prediction", "nearest", "bilinear", "bicubic", "delta change")
     titles = ("RMSE", "bias", "R2", "SSIM", "PSNR (dB)")
     markdown = Path("scores/scores.md").read_text(encoding="utf-8")
     for text in (answer.out, markdown):
@@ -487,8 +488,8 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     rows = {(row["variable"], row["method"]): row for row in content["rows"]}
     assert len(rows) == 2 * len(methods)
     assert content["times"] == 12
-    assert rows["eastward_wind", "Reslim"]["rmse"] == 0  # the truth itself
-    assert rows["eastward_wind", "Reslim"]["r2"] == 1
+    assert rows["eastward_wind", "prediction"]["rmse"] == 0  # the truth itself
+    assert rows["eastward_wind", "prediction"]["r2"] == 1
     assert rows["eastward_wind", "nearest"]["rmse"] > rows["eastward_wind", "bicubic"]["rmse"] > 0
 
 
@@ -496,14 +497,16 @@ def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files):
     arguments = ("--prediction", "truth.nc", "--truth", "truth.nc", "--output", "scores")
     assert orbitds("eval", *arguments).code == 0
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
-    assert {row["method"] for row in content["rows"]} == {"Reslim"}
+    assert {row["method"] for row in content["rows"]} == {"prediction"}
     before = Path("scores/scores.json").read_bytes()
     Path("scores/scores.md").write_text("old", encoding="utf-8")
     assert orbitds("eval", *arguments).code != 0
     assert Path("scores/scores.md").read_text(encoding="utf-8") == "old"
     assert orbitds("eval", *arguments, "--overwrite").code == 0
     assert Path("scores/scores.json").read_bytes() == before
-    assert "Reslim" in Path("scores/scores.md").read_text(encoding="utf-8")
+    assert "| prediction |" in Path("scores/scores.md").read_text(encoding="utf-8")
+    assert orbitds("eval", *arguments, "--overwrite", "--label", "mine").code == 0
+    assert "| mine |" in Path("scores/scores.md").read_text(encoding="utf-8")
 
 
 # --- helpers ---

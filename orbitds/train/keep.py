@@ -49,6 +49,7 @@ def keep(
         provenance={
             "pair": pair.name,
             "period": list(pair.split["train"]),
+            "statics": pair.statics.attrs.get("source") or ", ".join(pair.static_names) or "none",
             "step": step,
             "config": json.loads(config.model_dump_json()),
             "torch": torch.__version__,

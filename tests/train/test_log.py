@@ -1,10 +1,11 @@
 """The log: lines of JSON, appended."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from orbitds.train.log import JsonLines
+from orbitds.train.log import JsonLines, tell_pairs
 
 
 def test_lines_come_back_in_order(tmp_path):
@@ -20,3 +21,14 @@ def test_what_is_not_finite_is_null(tmp_path, value):
     path = tmp_path / "log.jsonl"
     JsonLines(path).write(step=3, loss=value)
     assert path.read_text() == '{"step": 3, "loss": null}\n'
+
+
+def test_what_is_left_out_and_which_statics_are_used_is_told(pair, capsys):
+    notes = ("coarse: 10 of 12 times kept, 2001-01-01 to 2001-10-01", "fine: 4 x 5 cells kept")
+    statics = pair.statics.assign_attrs(source="orography: a survey")
+    tell_pairs([pair, replace(pair, name="other", notes=notes, statics=statics)])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [f"other: {note}" for note in notes] + [
+        "other: statics: orography: a survey"
+    ]
