@@ -18,14 +18,14 @@ from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.keep import BEST, keep
-from orbitds.train.log import JsonLines
+from orbitds.train.log import RunLog
 from orbitds.train.objective import objective
 from orbitds.train.optim import make_optimizer
 from orbitds.train.setting import Setting, prepare_all, union_of
 from orbitds.train.validate import validate_all
 
-# What a run folder holds.
-LOG, RESOLVED = "log.jsonl", "config.json"
+# The settings of a run in its folder.
+RESOLVED = "config.json"
 
 
 def run(config: TrainConfig, output: Path) -> Path:
@@ -78,9 +78,11 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
         else None
     )
     optimizer, schedule = make_optimizer(model, config.optim, config.steps)
-    log = JsonLines(output / LOG)
     best, validated = float("inf"), ""
-    with progress("train", config.steps) as report:
+    with (
+        RunLog(output, config.log, first=0) as log,
+        progress("train", config.steps) as report,
+    ):
         for step, (place, batch) in enumerate(_batches(config, settings, shares), start=1):
             setting = settings[place]
             model.train()
@@ -102,7 +104,7 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
             optimizer.zero_grad(set_to_none=True)
             if averaged is not None:
                 averaged.update_parameters(model)
-            entry: dict[str, float] = {"step": step, "loss": float(loss), "norm": float(norm)}
+            entry: dict[str, float] = {"loss": float(loss), "norm": float(norm)}
             if step % config.validate_every == 0 or step == config.steps:
                 scored = model if averaged is None else cast("DownscalingModel", averaged.module)
                 entry |= validate_all(scored, settings, shares, config.loss)
@@ -110,7 +112,7 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
                 if entry["validation"] < best:
                     best = entry["validation"]
                     keep(scored, kept, config, step, output / BEST)
-            log.write(**entry)
+            log.write(step, entry)
             report(step, f"loss {entry['loss']:.4f}{validated}")
     return output / BEST
 
