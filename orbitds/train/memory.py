@@ -109,7 +109,7 @@ def predict_memory(
     activations, work = _rehearse(
         rehearsal,
         waiting=0 if config.accumulate == 1 or offload else gradients,
-        share=0 if config.accumulate > 1 or offload else 1 / of_gradients,
+        share=0.0 if config.accumulate > 1 or offload else 1 / of_gradients,
         frozen=config.freeze,
     )
     width = _FLOAT32 if config.optim.moments == "float32" else _BFLOAT16
@@ -161,7 +161,7 @@ def _rehearse(
     ledger.hold(waiting)
     for name, weight in model.named_parameters():
         if is_frozen(name, frozen):
-            weight.requires_grad_(requires_grad=False)
+            weight.requires_grad = False
             continue
 
         def taken(weight: torch.Tensor) -> None:

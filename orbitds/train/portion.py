@@ -1,5 +1,6 @@
 """What one process of many does of a step, and what it keeps, told to a rehearsal's blocks."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -28,8 +29,9 @@ def split_matrices(blocks: Sequence[nn.Module], processes: int) -> None:
     """Leave in each block the heads and hidden units of one process of the axis ``tensor``."""
     for block in blocks if processes > 1 else ():
         assert isinstance(block, Block)
-        width, hidden = block.project.in_features, block.mlp[0].out_features
-        own, units = width // processes, -(-hidden // processes)
+        width, inner = block.project.in_features, block.mlp[2]
+        assert isinstance(inner, nn.Linear)
+        own, units = width // processes, math.ceil(inner.in_features / processes)
         block.heads //= processes
         block.query_key_value = nn.Linear(width, 3 * own)
         block.project = nn.Linear(own, width)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +65,7 @@ class Rehearsal:
         with self.mode:
             loss.backward()
 
-    def _count(self, _block: object, arguments: tuple[Tensor, ...]) -> None:
+    def _count(self, _block: object, arguments: tuple[Any, ...]) -> None:
         self.tokens = arguments[0].shape[1]  # of a sample
 
 
