@@ -6,7 +6,7 @@
 # From OLCF's user guide: 8 devices a node, 64 cores of which Slurm keeps 8 by default.
 # NOT run on the machine by us; module versions and the plug-in's path change: see the guide.
 
-# shellcheck source=generic.sh
+# shellcheck source=sites/generic.sh
 source "$(dirname "${BASH_SOURCE[0]}")/generic.sh"
 
 # A ROCm that fits the wheel of PyTorch; unchecked.
@@ -15,6 +15,7 @@ module load "${ORBITDS_ROCM:-rocm}"
 
 # 7 cores and one device a process, the device that is close to the cores. A process sees all
 # devices of its node and takes that of its local rank.
+# shellcheck disable=SC2034  # read by slurm.sbatch
 ORBITDS_SRUN=(--cpus-per-task=7 --gpu-bind=none)
 export OMP_NUM_THREADS=7
 

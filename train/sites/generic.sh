@@ -2,7 +2,9 @@
 # A cluster that needs nothing special; to be copied for one that does.
 # A site says which Python runs (ORBITDS_PYTHON) and what else srun is told (ORBITDS_SRUN).
 
+# shellcheck disable=SC2034  # read by slurm.sbatch
 ORBITDS_PYTHON=${ORBITDS_PYTHON:-python}
+# shellcheck disable=SC2034  # read by slurm.sbatch
 ORBITDS_SRUN=()
 
 # As many threads as a process has cores, less those that read.

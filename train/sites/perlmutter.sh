@@ -5,7 +5,7 @@
 #
 # NOT run on the machine by us; unchecked lines say so.
 
-# shellcheck source=generic.sh
+# shellcheck source=sites/generic.sh
 source "$(dirname "${BASH_SOURCE[0]}")/generic.sh"
 
 # NERSC's PyTorch comes with the NCCL plug-in for Slingshot; with a Python of your own leave the
@@ -14,6 +14,7 @@ module load "${ORBITDS_PYTORCH:-pytorch}"
 # module load nccl
 
 # 64 cores, two threads each, for 4 processes; a process takes the GPU of its local rank.
+# shellcheck disable=SC2034  # read by slurm.sbatch
 ORBITDS_SRUN=(--cpus-per-task=32 --gpu-bind=none)
 export OMP_NUM_THREADS=16
 
