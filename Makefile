@@ -18,6 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
+	$(BIN)/shellcheck -x -P train train/slurm.sbatch train/sites/*.sh
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -14,9 +14,6 @@ from orbitds.train.setting import Setting, union_of
 from orbitds.train.step import Numbers, name_batch
 from orbitds.train.validate import validate_all
 
-LOG = "log.jsonl"
-
-
 class Course:
     """Follows a run in all of its processes; the main one writes.
 

@@ -77,6 +77,12 @@ def prepare_all(
     ValueError
         If one model cannot be trained on all of them; the message says what differs.
     """
+    check_alike(pairs)
+    return [prepare(config, pair, device) for pair in pairs]
+
+
+def check_alike(pairs: Sequence[Pair]) -> None:
+    """Refuse pairs that one model cannot be trained on; the message says what differs."""
     first = pairs[0]
     for other in pairs[1:]:
         for what, wanted, got in (
@@ -90,7 +96,6 @@ def prepare_all(
                     f"{first.name} and {got} of {other.name}. Leave one of the two out, or give it "
                     f"the {what} of the other."
                 )
-    return [prepare(config, pair, device) for pair in pairs]
 
 
 def union_of(settings: Sequence[Setting]) -> tuple[tuple[str, ...], dict[str, Statistics]]:
@@ -113,12 +118,7 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
     device
         Where samples are wanted.
     """
-    for name in config.loss.tv_weights:
-        if name not in pair.outputs:
-            raise ValueError(
-                f"Wanted outputs of {pair.name} in loss.tv_weights, some of {list(pair.outputs)}, "
-                f"got {name!r}.{did_you_mean(name, pair.outputs)} Correct the name."
-            )
+    check_names(config, pair)
     pair = pair.held()
     train = pair.part("train")
     rows = statistics(train)
@@ -132,14 +132,7 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
             "climatology.",
             stacklevel=2,
         )
-    tiles = TileGrid(
-        *pair.coarse_grid.shape,
-        rows=config.tiles.rows,
-        columns=config.tiles.columns,
-        halo_cells=config.tiles.halo_cells,
-        periodic=pair.coarse_grid.periodic,
-        align_cells=config.model.patch,
-    )
+    tiles = tiles_of(config, pair)
     common = {"climatology": climatology, "history": history, "device": device}
     return Setting(
         pair=pair,
@@ -148,4 +141,26 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         tiles=tiles,
         train=Samples(train, rows, tiles, own_year_out=True, **common),
         validate=Samples(pair.part("validate"), rows, tiles, **common),
+    )
+
+
+def check_names(config: TrainConfig, pair: Pair) -> None:
+    """Refuse names in the settings that are none of the pair's outputs."""
+    for name in config.loss.tv_weights:
+        if name not in pair.outputs:
+            raise ValueError(
+                f"Wanted outputs of {pair.name} in loss.tv_weights, some of {list(pair.outputs)}, "
+                f"got {name!r}.{did_you_mean(name, pair.outputs)} Correct the name."
+            )
+
+
+def tiles_of(config: TrainConfig, pair: Pair) -> TileGrid:
+    """Return how the fields of a pair are cut."""
+    return TileGrid(
+        *pair.coarse_grid.shape,
+        rows=config.tiles.rows,
+        columns=config.tiles.columns,
+        halo_cells=config.tiles.halo_cells,
+        periodic=pair.coarse_grid.periodic,
+        align_cells=config.model.patch,
     )
