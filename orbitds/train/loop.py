@@ -17,11 +17,14 @@ from orbitds.device import choose_device
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
-from orbitds.train.keep import BEST, keep
+from orbitds.train.folder import BEST
+from orbitds.train.keep import keep
 from orbitds.train.log import JsonLines
+from orbitds.train.masked import hidden_in_step
 from orbitds.train.objective import objective
 from orbitds.train.optim import make_optimizer
 from orbitds.train.setting import Setting, prepare_all, union_of
+from orbitds.train.start import begin, tell_notes
 from orbitds.train.validate import validate_all
 
 # What a run folder holds.
@@ -61,7 +64,8 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
     """Train a model on the pairs of ``config.mixture``; see ``run``."""
     torch.manual_seed(config.seed)
     device = choose_device(config.device)
-    settings, pair = prepare_all(config, pairs, device), pairs[0]
+    settings = prepare_all(config, pairs, device)
+    pair = settings[0].pair
     inputs, rows = union_of(settings)
     kept = replace(settings[0], statistics=rows)  # what a checkpoint knows of the data
     shares = tuple(config.mixture.values())
@@ -72,6 +76,7 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
         statics=pair.static_names,
         factor=pair.factor,
     ).to(device)
+    tell_notes(begin(model, config), output)
     averaged = (
         AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         if config.ema_decay
@@ -83,12 +88,14 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
     with progress("train", config.steps) as report:
         for step, (place, batch) in enumerate(_batches(config, settings, shares), start=1):
             setting = settings[place]
+            batch = hidden_in_step(batch, config, periodic=setting.tiles.wraps, step=step)
             model.train()
             loss = torch.zeros((), device=device)
             # sums over the whole batch before the division: each fine cell counts by its weight
             total_weight = batch.weight.sum()
             for part in _parts(batch, config.accumulate):
-                value = objective(model, part, setting, config.loss, config.dtype)[0] / total_weight
+                value = objective(model, part, setting, config.minimised, config.dtype)[0]
+                value = value / total_weight
                 value.backward()
                 loss += value.detach()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
@@ -105,7 +112,7 @@ def fit(config: TrainConfig, pairs: Sequence[Pair], output: Path) -> Path:
             entry: dict[str, float] = {"step": step, "loss": float(loss), "norm": float(norm)}
             if step % config.validate_every == 0 or step == config.steps:
                 scored = model if averaged is None else cast("DownscalingModel", averaged.module)
-                entry |= validate_all(scored, settings, shares, config.loss)
+                entry |= validate_all(scored, settings, shares, config.minimised)
                 validated = f", validation {entry['validation']:.4f}"
                 if entry["validation"] < best:
                     best = entry["validation"]

@@ -11,9 +11,14 @@ from orbitds.config import OptimConfig
 def make_optimizer(
     model: nn.Module, config: OptimConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW and its schedule: linear warm-up, then cosine to the final rate."""
+    """Return AdamW of all weights that are not frozen, and its schedule.
+
+    The rate rises linearly, then falls by a cosine to the final one.
+    """
     decayed, kept = [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         # decay acts on matrices; norms, queries and biases (a row per variable too) have no scale
         # to shrink
         (kept if parameter.ndim < 2 or name.endswith("bias") else decayed).append(parameter)

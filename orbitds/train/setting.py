@@ -20,6 +20,8 @@ from orbitds.normalize import Statistics
 from orbitds.region import Region
 from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
+from orbitds.train.masked import HiddenSamples, reconstruction
+from orbitds.train.start import known_statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,7 @@ def prepare_all(
     ValueError
         If one model cannot be trained on all of them; the message says what differs.
     """
+    pairs = [_posed(config, pair) for pair in pairs]
     first = pairs[0]
     for other in pairs[1:]:
         for what, wanted, got in (
@@ -108,6 +111,9 @@ def union_of(settings: Sequence[Setting]) -> tuple[tuple[str, ...], dict[str, St
 def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Setting:
     """Compute statistics and climatology of the training years, and lay out the samples.
 
+    Variables that the checkpoint knows from which the run starts keep the statistics of that one.
+    For the objective ``masked`` the outputs of the setting's pair are its inputs.
+
     Parameters
     ----------
     device
@@ -119,12 +125,13 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
                 f"Wanted outputs of {pair.name} in loss.tv_weights, some of {list(pair.outputs)}, "
                 f"got {name!r}.{did_you_mean(name, pair.outputs)} Correct the name."
             )
-    pair = pair.held()
+    pair = _posed(config, pair).held()
     train = pair.part("train")
     rows = statistics(train)
+    rows |= {name: row for name, row in known_statistics(config).items() if name in rows}
     history = config.data.history
     rows |= {name: rows[base_name(name)] for name in with_earlier(pair.inputs, history)}
-    climatology = Climatology.of(train) if config.model.base == "delta" else None
+    climatology = Climatology.of(train) if config.architecture.base == "delta" else None
     if climatology is not None and climatology.missing_months:
         warnings.warn(
             f"The training years of {pair.name} lack the calendar months "
@@ -141,11 +148,21 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         align_cells=config.model.patch,
     )
     common = {"climatology": climatology, "history": history, "device": device}
+    later = pair.part("validate"), rows, tiles
     return Setting(
         pair=pair,
         statistics=rows,
         climatology=climatology,
         tiles=tiles,
         train=Samples(train, rows, tiles, own_year_out=True, **common),
-        validate=Samples(pair.part("validate"), rows, tiles, **common),
+        validate=(
+            HiddenSamples(*later, config=config, **common)
+            if config.objective == "masked"
+            else Samples(*later, **common)
+        ),
     )
+
+
+def _posed(config: TrainConfig, pair: Pair) -> Pair:
+    """Return a pair with what the run's objective makes of it as outputs."""
+    return reconstruction(pair) if config.objective == "masked" else pair
