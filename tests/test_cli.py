@@ -541,7 +541,8 @@ def _arguments(config, stage):
         name = "from" if name == "start_from" else name  # a keyword of Python
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words.append(flag)
+            group, dot, last = flag.rpartition(".")
+            words.append(flag if value else f"{group}{dot}no-{last}")
         elif isinstance(value, tuple):
             words += [word for item in value for word in (flag, item)]
         elif isinstance(value, dict):
