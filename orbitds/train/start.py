@@ -102,7 +102,7 @@ def start(model: DownscalingModel, name: str) -> Started:
     ]
     for prefix, got in theirs.heads.items():
         wanted = ours.heads.get(prefix)
-        if wanted is not None and wanted != got:
+        if wanted != got and any(weight.startswith(prefix) for weight in fresh):
             notes.append(f"{prefix}* is made anew: wanted {wanted}, the checkpoint has {got}")
     return Started((*part, *fresh), tuple(notes))
 
