@@ -250,7 +250,7 @@ class Downscaler:
             raise ValueError(
                 f"Wanted a checkpoint that has learned to downscale, got "
                 f"{self.checkpoint.name!r}, which was pre-trained to reconstruct hidden parts of "
-                f"its inputs. Train from it: `orbitds train --from {self.checkpoint.name} ...`."
+                "its inputs. Train a run that starts from it: `orbitds train --from`, with this folder."
             )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:

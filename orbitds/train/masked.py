@@ -18,8 +18,9 @@ from orbitds.interpolate import extend
 from orbitds.model.edges import count_edges, edges_of
 from orbitds.model.quadtree import build_quadtree
 
-# Patches per leaf of the quadtree, on average.
-LEAF_PATCHES = 4
+# Patches per leaf of the quadtree, on average; fewer where the field would have too few leaves to
+# choose from.
+LEAF_PATCHES, FEWEST_LEAVES = 4.0, 16
 # Streams of random numbers of a seed.
 _TRAINING, _VALIDATION = 0, 1
 
@@ -145,8 +146,7 @@ def _leaves(
     south, east = -image.shape[1] % patch, -image.shape[2] % patch
     image = extend(image, (0, south), (0, east), periodic=periodic)
     edges = count_edges(edges_of(image, periodic=periodic), patch)
-    # a field of few patches has leaves enough to choose from
-    ratio = min(LEAF_PATCHES, max(count / 4, 1))
+    ratio = min(LEAF_PATCHES, max(count / FEWEST_LEAVES, 1.0))
     tree = build_quadtree(edges, patch=patch, ratio=ratio, periodic=periodic)
     leaves = tree.level.shape[1]
     first = torch.arange(len(edges), device=edges.device)[:, None] * leaves

@@ -94,3 +94,13 @@ def test_settings_reach_the_optimizer():
     rate = optimizer.param_groups[0]["lr"]
     direction = (first / (1 - 0.8**2)) / ((second / (1 - 0.9**2)).sqrt() + 1e-8)
     torch.testing.assert_close(model.weight.detach(), before * (1 - rate * 0.5) - rate * direction)
+
+
+def test_frozen_weights_are_left_out():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    model[0].weight.requires_grad = False
+    model[1].bias.requires_grad = False
+    optimizer, _ = make_optimizer(model, OptimConfig(), 10)
+    decayed, kept = ([id(p) for p in group["params"]] for group in optimizer.param_groups)
+    assert decayed == [id(model[1].weight)]
+    assert kept == [id(model[0].bias)]
