@@ -57,6 +57,8 @@ class Description(Frozen):
     same_product: bool = False
     """Whether the coarse training data are block means of the product of the targets, so that the
     means of an answer may be held to the input."""
+    objective: Literal["downscale", "masked"] = "downscale"
+    """What it learned: to downscale, or to reconstruct hidden parts of its inputs."""
     sha256: dict[str, str]
     """Hash of each safetensors file."""
     provenance: dict[str, Any]
@@ -119,6 +121,7 @@ def save_checkpoint(
     region: Region | None = None,
     same_product: bool = False,
     weights: Mapping[str, Tensor] | None = None,
+    objective: Literal["downscale", "masked"] = "downscale",
 ) -> None:
     """Write a checkpoint folder.
 
@@ -155,6 +158,7 @@ def save_checkpoint(
         statistics=dict(statistics),
         spacing_km=spacing_km,
         same_product=same_product,
+        objective=objective,
         sha256=sha256,
         provenance={"orbitds": metadata.version("orbitds"), **provenance},
     )
@@ -217,9 +221,22 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def describe(folder: Path) -> Description:
+    """Return what a checkpoint folder says of itself, and check the hashes of its files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If it says nothing that fits, or a file is damaged.
+    """
+    return _describe(folder, file_hash(folder / DESCRIPTION))
+
+
 @lru_cache(maxsize=4)
-def _load(folder: Path, _description_hash: str) -> Checkpoint:
-    """Load a folder once per process; the hash makes a replaced checkpoint a new one."""
+def _describe(folder: Path, _description_hash: str) -> Description:
+    """Check a folder once per process; the hash makes a replaced checkpoint a new one."""
     try:
         description = Description.model_validate_json((folder / DESCRIPTION).read_bytes())
     except ValidationError as error:
@@ -242,6 +259,13 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
                 f"Wanted {folder / name} with sha256 {wanted}, got {got}: the file is damaged or "
                 "was replaced. Copy or export the checkpoint again."
             )
+    return description
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, description_hash: str) -> Checkpoint:
+    """Load a folder once per process."""
+    description = _describe(folder, description_hash)
     model = build(
         description.model,
         inputs=description.inputs,

@@ -15,6 +15,7 @@ from orbitds.checkpoint import (
     CLIMATOLOGY,
     DESCRIPTION,
     WEIGHTS,
+    describe,
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -378,3 +379,21 @@ def test_a_file_in_the_place_is_left_alone(tmp_path, statistics):
     with pytest.raises(FileExistsError, match=r"empty place.*which exists"):
         save(tmp_path / "x", random_model(), statistics)
     assert (tmp_path / "x").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_folder_is_described_without_its_network(folder, monkeypatch):
+    wanted = load_checkpoint(folder).description
+    assert wanted.objective == "downscale"
+    monkeypatch.setattr("orbitds.checkpoint.build", lambda *a, **k: pytest.fail("built a network"))
+    assert describe(folder) == wanted
+    (folder / WEIGHTS).unlink()
+    text = (folder / DESCRIPTION).read_text()
+    (folder / DESCRIPTION).write_text(text + "\n")  # another file: read anew
+    with pytest.raises(FileNotFoundError, match=f"Wanted .*{WEIGHTS}"):
+        describe(folder)
+
+
+def test_the_objective_travels(tmp_path, statistics):
+    told = {"spacing_km": (30.0, 30.0), "provenance": {}, "statistics": statistics}
+    save_checkpoint(tmp_path / "masked", random_model(), objective="masked", **told)
+    assert load_checkpoint(tmp_path / "masked").description.objective == "masked"

@@ -56,7 +56,7 @@ OTHERS = {
         "data": {"workers": 3, "prefetch": 4, "history": 1, "mirror": ["latitude"]},
         "objective": "masked",
         "masked": {"share": 0.4, "cells": "quadtree"},
-        "start_from": "folder",
+        "from": "folder",
         "freeze": ["trunk.blocks.*", "correct.*"],
         "tiles": {"rows": 2, "columns": 3, "halo_cells": 5, "order": "fields"},
         "loss": {
@@ -541,6 +541,7 @@ def _leaves_of_defaults(kind):
 def _arguments(config, stage):
     words = ["--output", "run"] if stage == "train" else []
     for name, value in _leaves(config):
+        name = "from" if name == "start_from" else name  # a keyword of Python
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             group, dot, last = flag.rpartition(".")
@@ -558,7 +559,7 @@ def _arguments(config, stage):
 
 def _flags(kind, prefix="--"):
     for name, field in kind.model_fields.items():
-        flag = prefix + name.replace("_", "-")
+        flag = prefix + (field.alias or name).replace("_", "-")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _flags(field.annotation, f"{flag}.")
         elif flag != "--input":  # a place, explained by the command

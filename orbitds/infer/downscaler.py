@@ -110,6 +110,7 @@ class Downscaler:
         self._checkpoint = (
             checkpoint if isinstance(checkpoint, Checkpoint) else find_checkpoint(str(checkpoint))
         )
+        self._check_objective()
         self.variables = self._chosen(variables)
         self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = batch_size
@@ -257,6 +258,14 @@ class Downscaler:
 
     def _tile_grid(self, grid: Grid) -> TileGrid:
         return cut_for(self.checkpoint.model, grid, self.tiles)
+
+    def _check_objective(self) -> None:
+        if self.checkpoint.description.objective == "masked":
+            raise ValueError(
+                f"Wanted a checkpoint that has learned to downscale, got "
+                f"{self.checkpoint.name!r}, which was pre-trained to reconstruct hidden parts of "
+                "its inputs. Train a run that starts from it: `orbitds train --from`, with this folder."
+            )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
         outputs = self.checkpoint.outputs

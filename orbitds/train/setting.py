@@ -20,6 +20,8 @@ from orbitds.normalize import Statistics
 from orbitds.region import Region
 from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
+from orbitds.train.masked import HiddenSamples, reconstruction
+from orbitds.train.start import known_statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,7 @@ def prepare_all(
     ValueError
         If one model cannot be trained on all of them; the message says what differs.
     """
+    pairs = [posed(config, pair) for pair in pairs]
     check_alike(pairs)
     return [prepare(config, pair, device) for pair in pairs]
 
@@ -113,18 +116,22 @@ def union_of(settings: Sequence[Setting]) -> tuple[tuple[str, ...], dict[str, St
 def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Setting:
     """Compute statistics and climatology of the training years, and lay out the samples.
 
+    Variables that the checkpoint knows from which the run starts keep the statistics of that one.
+    For the objective ``masked`` the outputs of the setting's pair are its inputs.
+
     Parameters
     ----------
     device
         Where samples are wanted.
     """
+    pair = posed(config, pair).held()
     check_names(config, pair)
-    pair = pair.held()
     train = pair.part("train")
     rows = statistics(train)
+    rows |= {name: row for name, row in known_statistics(config).items() if name in rows}
     history = config.data.history
     rows |= {name: rows[base_name(name)] for name in with_earlier(pair.inputs, history)}
-    climatology = Climatology.of(train) if config.model.base == "delta" else None
+    climatology = Climatology.of(train) if config.architecture.base == "delta" else None
     if climatology is not None and climatology.missing_months:
         warnings.warn(
             f"The training years of {pair.name} lack the calendar months "
@@ -134,13 +141,18 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         )
     tiles = tiles_of(config, pair)
     common = {"climatology": climatology, "history": history, "device": device}
+    later = pair.part("validate"), rows, tiles
     return Setting(
         pair=pair,
         statistics=rows,
         climatology=climatology,
         tiles=tiles,
         train=Samples(train, rows, tiles, own_year_out=True, **common),
-        validate=Samples(pair.part("validate"), rows, tiles, **common),
+        validate=(
+            HiddenSamples(*later, config=config, **common)
+            if config.objective == "masked"
+            else Samples(*later, **common)
+        ),
     )
 
 
@@ -164,3 +176,8 @@ def tiles_of(config: TrainConfig, pair: Pair) -> TileGrid:
         periodic=pair.coarse_grid.periodic,
         align_cells=config.model.patch,
     )
+
+
+def posed(config: TrainConfig, pair: Pair) -> Pair:
+    """Return a pair with what the run's objective makes of it as outputs."""
+    return reconstruction(pair) if config.objective == "masked" else pair
