@@ -119,6 +119,7 @@ class VariableAggregation(nn.Module):
         else:
             out, weights, level = self._weigh(fields, dropped, *folded)
         if self.combine is not None:
+            assert level is not None
             out, part = self.combine(out, level)
             weights = weights * part[..., None]
         return self.project(rearrange(out, "b n h d -> b n (h d)")), weights

@@ -25,12 +25,14 @@ def share_samples(model: DownscalingModel, mesh: Mesh, config: ParallelConfig) -
     ------
     ValueError
         If the model cannot be shared so.
+    TypeError
+        If it is no model that can be shared.
     """
     tensor, channel, sequence = mesh.axis("tensor"), mesh.group("channel"), mesh.group("sequence")
     if tensor is channel is sequence is None:
         return
     if not isinstance(model, Reslim | ViT):
-        raise ValueError(
+        raise TypeError(
             f"Wanted a Reslim or a ViT where processes share a sample, got {type(model).__name__}. "
             "Set parallel.sequence, parallel.channel and parallel.tensor to 1."
         )

@@ -1,5 +1,7 @@
 """A small model on a sample, by one process and by several that share it: both must agree."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
@@ -11,10 +13,10 @@ INPUTS = ("2m_temperature", "eastward_wind", "total_precipitation_24hr", "northw
 OUTPUTS = ("eastward_wind", "surface_pressure")
 STATICS = ("orography",)
 FACTOR = 3
-TINY = {
-    "width": 16,
+TINY: dict[str, Any] = {
+    "width": 24,
     "depth": 2,
-    "heads": 4,
+    "heads": 6,
     "mlp_ratio": 2.5,
     "decoder_depth": 3,
     "base": "bicubic",
@@ -22,10 +24,10 @@ TINY = {
     "correction_depth": 1,
     "position_octaves": 4,
 }
-RANDOM = {"dropout": 0.2, "drop_path": 0.4, "drop_variables": 0.5}
+RANDOM: dict[str, Any] = {"dropout": 0.2, "drop_path": 0.4, "drop_variables": 0.5}
 
 
-def model_of(dtype=torch.float64, **settings):
+def model_of(dtype=torch.float64, **settings) -> Any:
     """A model without zeros among its weights, the same in each process."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(31)
@@ -36,7 +38,9 @@ def model_of(dtype=torch.float64, **settings):
     return model.to(dtype).train()
 
 
-def sample_of(dtype=torch.float64, *, rows=7, columns=11, batch=2, variables=INPUTS, **more):
+def sample_of(
+    dtype=torch.float64, *, rows=7, columns=11, batch=2, variables=INPUTS, **more
+) -> dict[str, Any]:
     """Arguments of ``predict``, by name; an odd number of cells and of tokens' rows."""
     generator = torch.Generator().manual_seed(32)
 
@@ -60,8 +64,8 @@ def step_of(model, sample, *, same=1, seed=33):
     torch.manual_seed(seed)
     fine = model.predict(**sample).fine
     generator = torch.Generator().manual_seed(34)
-    target = torch.randn(fine.shape, generator=generator, dtype=torch.float64).to(fine.dtype)
-    weight = torch.rand(fine.shape, generator=generator, dtype=torch.float64).to(fine.dtype)
+    target = torch.randn(fine.shape, generator=generator, dtype=torch.float64).to(fine)
+    weight = torch.rand(fine.shape, generator=generator, dtype=torch.float64).to(fine)
     loss = (weight * (fine - target) ** 2).sum() / weight.sum()
     (loss / same).backward()
     return fine.detach(), loss.detach()
@@ -86,7 +90,7 @@ def worst(got, wanted):
 
 def compare(shared, sample, *, tolerance, same=1, group=None, reduced=True, **settings):
     """Compare a shared model with a whole one: what they return, the loss, all gradients."""
-    whole = model_of(sample["coarse"].dtype, **settings)
+    whole = model_of(sample["coarse"].dtype, **settings).to(sample["coarse"].device)
     wanted, loss = step_of(whole, sample)
     got, shared_loss = step_of(shared, sample, same=same)
     assert wanted.abs().max() > 0.1

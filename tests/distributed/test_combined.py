@@ -54,7 +54,9 @@ def _combined(_rank):
             whole = model_of(**settings)
             wanted = loss_of(whole, sample, 1, 1)
             got = loss_of(model, own, mesh.same, mean)
-            assert worst(got, _own({"fine": wanted}, mesh.data_rank, mesh.data_world)["fine"]) < 1e-11
+            assert (
+                worst(got, _own({"fine": wanted}, mesh.data_rank, mesh.data_world)["fine"]) < 1e-11
+            )
             grads = gradients_of(model)
             for name, expected in gradients_of(whole).items():
                 scale = expected.abs().max() + (1e-3 if "query_key_value.bias" in name else 1e-9)

@@ -68,7 +68,7 @@ def _each_way(_rank):
         config = ParallelConfig(tensor=2)
         try:
             share_samples(published, make_mesh(config, launch, device), config)
-        except ValueError as error:
+        except TypeError as error:
             return str(error)
 
 
