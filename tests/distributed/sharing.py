@@ -101,8 +101,10 @@ def compare(shared, sample, *, tolerance, same=1, group=None, reduced=True, **se
         scale = expected.abs().max()
         if name.endswith("query_key_value.bias"):  # the keys' is rounding alone
             scale = scale + 1e-3
-        if scale == 0:  # not in this sample: a level of the quadtree, a variable
-            assert grads[name].abs().max() == 0, name
+        if (
+            scale == 0
+        ):  # not in this sample, as a level of the quadtree; or cancels but for rounding
+            assert grads[name].abs().max() < tolerance, name
             continue
         error = float((grads[name] - expected).abs().max() / scale)
         assert error < tolerance, (name, error, settings)
