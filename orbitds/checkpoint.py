@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orbitds.config import ModelConfig
+from orbitds.model.block import rows_by_head
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.orbit2 import Orbit2Config
@@ -38,8 +39,8 @@ MADE_WITH = "orbitds_checkpoint"
 class Description(Frozen):
     """What ``orbitds.json`` says."""
 
-    format: Literal[1] = 1
-    """Version of this layout."""
+    format: Literal[1, 2] = 2
+    """Version of this layout; in 1 the rows of `query_key_value` were not yet in order of heads."""
     model: ModelConfig | Orbit2Config
     """Architecture."""
     inputs: tuple[str, ...]
@@ -274,7 +275,7 @@ def _load(folder: Path, description_hash: str) -> Checkpoint:
         factor=description.factor,
     )
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(_weights(folder, description))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"Wanted weights that fit the architecture in {folder / DESCRIPTION}, got {error}. "
@@ -291,3 +292,12 @@ def _load(folder: Path, description_hash: str) -> Checkpoint:
                 "Export the run again."
             ) from error
     return Checkpoint(model.eval(), description, region, folder.name)
+
+
+def _weights(folder: Path, description: Description) -> dict[str, Tensor]:
+    weights = load_file(folder / WEIGHTS)
+    if description.format == 1:
+        for name, tensor in weights.items():
+            if ".query_key_value." in name:
+                weights[name] = rows_by_head(tensor, description.model.heads)
+    return weights

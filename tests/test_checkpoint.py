@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from orbitds.checkpoint import (
     CLIMATOLOGY,
     DESCRIPTION,
     WEIGHTS,
     describe,
+    file_hash,
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -276,7 +278,7 @@ def test_a_folder_that_is_no_checkpoint_is_told_what_it_lacks(tmp_path):
         (lambda d: d.pop("factor"), "factor"),
         (lambda d: d.update(factor="three"), "factor"),
         (lambda d: d["model"].update(heads=3), "heads"),
-        (lambda d: d.update(format=2), "format"),
+        (lambda d: d.update(format=3), "format"),
     ],
     ids=["unknown", "unknown in model", "unknown in row", "absent", "type", "value", "format"],
 )
@@ -297,6 +299,25 @@ def test_a_description_from_before_kinds_and_thresholds_loads(folder):
 
     change(folder, older)
     assert load_checkpoint(folder).description == expected
+
+
+def test_weights_from_before_the_order_of_heads_load(folder):
+    """In format 1 all queries came before all keys and all values."""
+    expected = load_checkpoint(folder).model.state_dict()
+    heads = load_checkpoint(folder).description.model.heads
+    assert heads > 1
+    weights = load_file(folder / WEIGHTS)
+    for name, tensor in weights.items():
+        if "query_key_value" in name:
+            by_head = tensor.unflatten(0, (heads, 3, -1)).transpose(0, 1)
+            weights[name] = by_head.flatten(0, 2).contiguous()
+            assert not torch.equal(weights[name], tensor)
+    save_file(weights, folder / WEIGHTS)
+    change(folder, lambda d: d["sha256"].update({WEIGHTS: file_hash(folder / WEIGHTS)}))
+    change(folder, lambda d: d.update(format=1))
+    loaded = load_checkpoint(folder).model.state_dict()
+    for name, tensor in loaded.items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize(

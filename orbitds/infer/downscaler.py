@@ -264,7 +264,7 @@ class Downscaler:
             raise ValueError(
                 f"Wanted a checkpoint that has learned to downscale, got "
                 f"{self.checkpoint.name!r}, which was pre-trained to reconstruct hidden parts of "
-                "its inputs. Train a run that starts from it: `orbitds train --from`, with this folder."
+                "its inputs. Train a run that starts from it: `orbitds train --from` this folder."
             )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
