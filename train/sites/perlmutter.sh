@@ -3,13 +3,13 @@
 #
 #   SITE=perlmutter sbatch --account ... --constraint gpu --qos regular train/slurm.sbatch ...
 #
-# NOT run on the machine by us; unchecked lines say so.
+# From memory of documentation: unchecked, and not run there by us.
 
 # shellcheck source=sites/generic.sh
 source "$(dirname "${BASH_SOURCE[0]}")/generic.sh"
 
 # NERSC's PyTorch comes with the NCCL plug-in for Slingshot; with a Python of your own leave the
-# first out and load the second. Names unchecked.
+# first out and load the second.
 module load "${ORBITDS_PYTORCH:-pytorch}"
 # module load nccl
 
@@ -19,6 +19,7 @@ ORBITDS_SRUN=(--cpus-per-task=32 --gpu-bind=none)
 export OMP_NUM_THREADS=16
 
 export NCCL_SOCKET_IFNAME=hsn
+# What other Slingshot sites with NVIDIA GPUs (CSCS, NCAR, Isambard) document for libfabric.
 export FI_CXI_DISABLE_HOST_REGISTER=1
 export FI_MR_CACHE_MONITOR=userfaultfd
 export FI_CXI_DEFAULT_CQ_SIZE=131072
