@@ -250,7 +250,7 @@ class Downscaler:
             raise ValueError(
                 f"Wanted a checkpoint that has learned to downscale, got "
                 f"{self.checkpoint.name!r}, which was pre-trained to reconstruct hidden parts of "
-                "its inputs. Train a run that starts from it: `orbitds train --from`, with this folder."
+                "its inputs. Start a run from its folder: `orbitds train --from`."
             )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from orbitds.config import (
     TilesConfig,
     TrainConfig,
 )
+from orbitds.data.synthetic import synthetic_pair
 from orbitds.grid import block_mean
 from orbitds.model.build import build
-from orbitds.data.synthetic import synthetic_pair
 from orbitds.train import loop
 from orbitds.train.keep import export
 from orbitds.train.masked import hidden_in_step, hide, reconstruction
