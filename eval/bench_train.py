@@ -85,7 +85,7 @@ class Run:
         torch.manual_seed(0)
         built = build(model, inputs=INPUTS, outputs=self.outputs, factor=FACTOR)
         self.parameters = sum(weight.numel() for weight in built.parameters())
-        if mesh.weights is None or mesh.sizes["tensor"] > 1:
+        if not mesh.is_shared or mesh.sizes["tensor"] > 1:
             built = built.to(device)
         self.engine = TorchEngine(built, self.config, mesh)
         pair = SimpleNamespace(outputs=self.outputs)
@@ -129,11 +129,14 @@ class Run:
 
         fine = (FACTOR * rows, FACTOR * columns)
         none = torch.zeros(batch, 0, *fine, device=device)
+        coarse = random(len(INPUTS), rows, columns)
+        # something that can be learned
+        target = coarse[:, : len(self.outputs)] + 0.5
         latitude = torch.linspace(89.5, -89.5, rows, device=device).expand(batch, -1)
         longitude = torch.linspace(0.5, 359.5, columns, device=device).expand(batch, -1)
         return Sample(
-            coarse=random(len(INPUTS), rows, columns),
-            fine=random(len(self.outputs), *fine),
+            coarse=coarse,
+            fine=torch.nn.functional.interpolate(target, scale_factor=FACTOR),
             weight=torch.ones(batch, 1, *fine, device=device),
             statics=none,
             fine_climatology=none,
@@ -216,7 +219,7 @@ def giant(launch: Launch, device: torch.device, options: Any) -> list[dict]:  # 
     """Take one step on a kilometre-scale globe, tile after tile."""
     tiles = (2, 2) if options.tiny else GIANT_TILES
     size = (32, 64) if options.tiny else GIANT
-    grid = tuple(side // cut + 2 * HALO for side, cut in zip(size, tiles, strict=True))
+    grid = size[0] // tiles[0] + 2 * HALO, size[1] // tiles[1] + 2 * HALO
     outputs = [OUTPUTS[number % 3] for number in range(18)]
     model = _model("reslim_9m_h128", options).model_copy(update={"compression": 4.0})
     mesh = _mesh({}, launch, device)

@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from orbitds.config import TrainConfig
 from orbitds.model.interface import DownscalingModel
+from orbitds.train.gradients import GradientSum
 from orbitds.train.mesh import Mesh
 from orbitds.train.optim import learning_rate, make_optimizer
 from orbitds.train.parallel import share_samples
@@ -58,7 +60,7 @@ class Engine(ABC):
 
 
 class TorchEngine(Engine):
-    """An engine on PyTorch: FSDP2 where there are several processes, nothing where there is one.
+    """An engine on PyTorch: FSDP2 where processes share weights, else each has all of them.
 
     The optimiser works on this process's parts of the weights as plain tensors: AdamW takes each
     number by itself, and so does without the bookkeeping of distributed ones.
@@ -70,29 +72,43 @@ class TorchEngine(Engine):
     """
 
     def __init__(self, model: DownscalingModel, config: TrainConfig, mesh: Mesh) -> None:
+        if config.parallel.offload and not mesh.is_shared:
+            raise ValueError(
+                "Wanted processes that share the weights for parallel.offload, got none: FSDP keeps "
+                "shares in host memory. Set parallel.shard to 2 or more, or offload to false."
+            )
         share_samples(model, mesh, config.parallel)
         if config.checkpointing != "none":
             recompute(model, config.checkpointing)
         if config.compile:
             compile_blocks(model)
-        shard(model, mesh, config)
         self.model, self.mesh, self.config = model, mesh, config
+        if mesh.is_shared:
+            shard(model, mesh, config)
         self.weights = dict(model.named_parameters())
         self.parts = {name: _part(weight) for name, weight in self.weights.items()}
         self.optimizer = make_optimizer(self.parts, config.optim)
         self.average: dict[str, Tensor] = {}
         if config.ema_decay:
             self.average = {name: part.detach().clone() for name, part in self.parts.items()}
-        self.addends = 1 if mesh.addends is None else mesh.addends.size()
+        self.sum = None
+        if mesh.addends is not None and not mesh.is_shared:
+            self.sum = GradientSum(self.parts.values(), mesh.addends)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of one part of a step; see ``Engine``."""
-        is_last_part(self.model, last)
-        # FSDP takes the mean over processes
-        (loss * self.addends if self.mesh.weights is not None else loss).backward()
+        if self.sum is not None:
+            self.sum.is_last = last
+        if isinstance(self.model, FSDPModule):
+            is_last_part(self.model, last=last)
+            assert self.mesh.addends is not None
+            loss = loss * self.mesh.addends.size()  # FSDP takes the mean over processes
+        loss.backward()
 
     def step(self, step: int, *, scale: Tensor) -> Tensor:
         """Scale, clip, update, and return the norm of the gradient before; see ``Engine``."""
+        if self.sum is not None:
+            self.sum.finish()
         self._look()
         parts = list(self.parts.values())
         scale = scale.to(parts[0].device)
@@ -167,13 +183,14 @@ class TorchEngine(Engine):
         if self.mesh.grid is None:
             return get_total_norm(gradients.values())
         # parts of matrices that processes share, and what each of them has whole
-        shared = [g for name, g in gradients.items() if tensor and _is_shared(self.weights[name])]
-        whole = [
-            g for name, g in gradients.items() if not (tensor and _is_shared(self.weights[name]))
-        ]
-        squares = torch.stack([get_total_norm(some) for some in (shared, whole)]) ** 2
-        squares = squares.to(self.mesh.grid.device_type)
-        if self.mesh.weights is not None:
+        shared = {name for name in gradients if tensor and _is_shared(self.weights[name])}
+        groups = (
+            [g for n, g in gradients.items() if (n in shared) is cut] for cut in (True, False)
+        )
+        # of no gradients the norm is a zero on the CPU
+        device = self.mesh.grid.device_type
+        squares = torch.stack([get_total_norm(some).to(device) for some in groups]) ** 2
+        if self.mesh.is_shared and self.mesh.weights is not None:
             dist.all_reduce(squares, group=self.mesh.weights["parts"].get_group())
         if tensor is not None:
             dist.all_reduce(squares[:1], group=tensor)

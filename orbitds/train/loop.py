@@ -146,7 +146,7 @@ def _engine(
     if mesh.rank == 0:
         tell_notes(notes, output)
     # one that is shared may be too large for a device: FSDP takes it there piece by piece
-    stays = mesh.weights is not None and mesh.sizes["tensor"] == 1
+    stays = mesh.is_shared and mesh.sizes["tensor"] == 1
     return TorchEngine(model if stays else model.to(device), config, mesh)
 
 

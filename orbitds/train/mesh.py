@@ -76,6 +76,11 @@ class Mesh:
         return self.sharing["copies", "parts"]
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several processes share a copy of the weights; ``tensor`` does not count."""
+        return self.sizes["shard"] * self.same > 1
+
+    @property
     def matrices(self) -> DeviceMesh | None:
         """The processes that share each matrix of the blocks; None if there is one."""
         return None if self.sharing is None or self.sizes["tensor"] == 1 else self.sharing["tensor"]

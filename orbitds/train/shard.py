@@ -66,11 +66,12 @@ def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
     Zhao et al. 2023, PyTorch FSDP; HSDP where the weights are both copied and shared.
     """
     weights = mesh.weights
-    if weights is None:
-        return
+    assert weights is not None
     # of a single copy nothing is added up
     over = weights["parts"] if weights.size(0) == 1 else weights
-    offload = CPUOffloadPolicy() if config.parallel.offload else OffloadPolicy()
+    # on a CPU all lies in host memory as it is
+    offloads = config.parallel.offload and weights.device_type != "cpu"
+    offload = CPUOffloadPolicy() if offloads else OffloadPolicy()
     if config.dtype == "bfloat16":
         of_blocks = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
@@ -102,11 +103,10 @@ def like(part: Tensor, whole: Tensor) -> Tensor:
     )
 
 
-def is_last_part(model: nn.Module, last: bool) -> None:  # noqa: FBT001  all that it says
+def is_last_part(model: FSDPModule, *, last: bool) -> None:
     """Say whether the next backward pass is the last of a step: copies add gradients up then."""
-    if isinstance(model, FSDPModule):
-        model.set_requires_all_reduce(last)
-        model.set_is_last_backward(last)
+    model.set_requires_all_reduce(last)
+    model.set_is_last_backward(last)
 
 
 def _keep_products(

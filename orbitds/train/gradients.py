@@ -1,0 +1,61 @@
+"""Gradients of whole weights, added up between the processes that each hold a copy of them."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+# Gradients travel in parcels of about this size: large enough for the network, small enough to
+# leave while the backward pass still works on others.
+PARCEL_BYTES = 32 * 2**20
+
+
+class GradientSum:
+    """Adds up the gradients of weights over processes, beside the backward pass.
+
+    Parameters
+    ----------
+    weights
+        The same in all processes of the group.
+    group
+        The processes.
+
+    Notes
+    -----
+    Autograd reaches weights in the same order in all processes, so parcels meet their likes.
+    """
+
+    def __init__(self, weights: Iterable[Tensor], group: dist.ProcessGroup) -> None:
+        self.group, self.is_last = group, False
+        self._waiting: list[Tensor] = []
+        self._sent: list[tuple[list[Tensor], Tensor, dist.Work | None]] = []
+        for weight in weights:
+            if weight.requires_grad:
+                weight.register_post_accumulate_grad_hook(self._take)
+
+    def finish(self) -> None:
+        """Send the rest, and return once each gradient is the sum."""
+        self._send()
+        for gradients, parcel, work in self._sent:
+            if work is not None:
+                work.wait()
+            parts = parcel.split([gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+        self._sent = []
+
+    def _take(self, weight: Tensor) -> None:
+        if not self.is_last:  # gradients of earlier parts stay where they are, and grow
+            return
+        assert weight.grad is not None
+        self._waiting.append(weight.grad)
+        if sum(gradient.nbytes for gradient in self._waiting) >= PARCEL_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        if self._waiting:
+            parcel = torch.cat([gradient.flatten() for gradient in self._waiting])
+            work = dist.all_reduce(parcel, group=self.group, async_op=True)
+            self._sent.append((self._waiting, parcel, work))
+            self._waiting = []
