@@ -186,6 +186,15 @@ class TorchEngine(Engine):
                 self.parts[name].copy_(kept)
 
 
+def make_engine(model: DownscalingModel, config: TrainConfig, mesh: Mesh) -> Engine:
+    """Return the engine that the config asks for; see ``TorchEngine`` and ``DeepSpeedEngine``."""
+    if config.parallel.engine == "torch":
+        return TorchEngine(model, config, mesh)
+    from orbitds.train.deepspeed import DeepSpeedEngine
+
+    return DeepSpeedEngine(model, config, mesh)
+
+
 def _part(weight: Tensor) -> Tensor:
     if not isinstance(weight, DTensor):
         return weight

@@ -15,7 +15,7 @@ from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.course import Course
-from orbitds.train.engine import TorchEngine
+from orbitds.train.engine import make_engine
 from orbitds.train.keep import BEST
 from orbitds.train.launch import ALONE, Launch, launched, main_first
 from orbitds.train.mesh import Mesh, make_mesh
@@ -68,7 +68,7 @@ def fit(
     _check_batch(config, mesh)
     settings = prepare_all(config, pairs, device)
     model = _model(config, pairs[0], settings, mesh, device)
-    engine = TorchEngine(model, config, mesh)
+    engine = make_engine(model, config, mesh)
     course = Course(config, settings, engine, mesh, output)
     pending: Numbers | None = None
     with progress("train", config.steps) as report:
