@@ -26,6 +26,7 @@ from zarr.codecs import BloscCodec, ZstdCodec
 
 from orbitds.data.fields import Fields
 from orbitds.data.loader import stored_batches, training_loader
+from orbitds.data.order import Order
 from orbitds.data.packing import Packing
 from orbitds.data.pair import Pair
 from orbitds.data.sample import Samples
@@ -139,10 +140,7 @@ def measure(
         raw = raw_rate(store, len(samples), tiles, workers, options.seconds)
         row = told | {"workers": workers, "raw": raw}
         loader = {
-            "batch_size": options.batch_size,
-            "seed": 0,
-            "first": 0,
-            "last": 10**6,
+            "order": Order(seed=0, batch_size=options.batch_size, first=0, last=10**6),
             "workers": workers,
             "prefetch": options.prefetch,
         }

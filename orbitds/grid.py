@@ -12,6 +12,9 @@ KM_PER_DEGREE = 6371.0 * np.pi / 180
 # Coordinates are often stored in float32, good to about 1e-5 degree.
 TOLERANCE_CELLS = 1e-3
 
+# Columns close the circle if they miss it by less: rounded coordinates, never a column.
+CLOSING_CELLS = 0.03
+
 # Half of a block's cells are half of its area within this share, whichever rows they are in.
 TIE = 0.01
 
@@ -58,7 +61,8 @@ class Grid:
     @property
     def periodic(self) -> bool:
         """Whether the columns close the circle of longitude."""
-        return bool(abs(self.shape[1] * self.spacing_deg[1] - 360) < self.spacing_deg[1] / 2)
+        width = self.spacing_deg[1]
+        return bool(abs(self.shape[1] * width - 360) < CLOSING_CELLS * width)
 
     @cached_property
     def latitude_bounds_deg(self) -> np.ndarray:

@@ -44,7 +44,7 @@ def grids(draw):
     """Any box of uneven cells, some global, some reaching over the date line."""
     rows, columns = draw(st.integers(2, 9)), draw(st.integers(2, 11))
     height = draw(st.floats(0.01, 180 / rows))
-    # global, or clearly not: where less than half a column is missing, `periodic` says yes
+    # global, or clearly not: what is nearly closed is closed, and its children may not be
     width = draw(st.one_of(st.just(360 / columns), st.floats(0.01, 270 / columns)))
     south = draw(st.floats(-90, 90 - rows * height))
     west = draw(st.floats(-180, 359))
@@ -136,6 +136,13 @@ def test_spacing_is_that_of_a_great_circle():
         # a column too many: the first meridian twice
         (Grid(np.array([1.0, 0.0]), np.linspace(0, 360, 13)), False),
         (Grid(np.array([1.0, 0.0]), np.arange(0, 360, 0.1, dtype=np.float32)), True),
+        # 359.5 degrees: half a column is missing, or a whole one
+        (grid_of(4, 359, west=0.5), False),
+        (grid_of(4, 719, east=359.5), False),
+        # 0.02 and 0.06 of a column are missing or too much
+        (grid_of(4, 360, east=359.98), True),
+        (grid_of(4, 360, east=359.94), False),
+        (grid_of(4, 360, east=360.06), False),
     ],
 )
 def test_columns_that_close_the_circle_are_periodic(grid, periodic):

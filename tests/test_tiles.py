@@ -346,13 +346,22 @@ def test_blend_keeps_dtype_and_gradients():
         (64, 128, 64 * 72 - 1, 4, (2, 2)),
         (128, 64, 72 * 64, 4, (2, 1)),
         (37, 90, 500, 2, (2, 8)),
-        # windows are never below one core cell and its halo: all that can be done is done
-        (9, 6, 4, 1, (9, 6)),
+        # a window of a single cell with its halo
+        (9, 6, 9, 1, (9, 6)),
         (1, 5, 1, 0, (1, 5)),
     ],
 )
 def test_plan_halves_the_longer_edge(height, width, largest, halo, expected):
     assert plan(height, width, largest, halo) == expected
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "largest", "halo", "told"),
+    [(9, 6, 8, 1, "8 coarse cells, got 3 x 3"), (2, 7, 9, 2, "9 coarse cells, got 2 x 5")],
+)
+def test_a_plan_without_a_window_that_fits_is_refused(height, width, largest, halo, told):
+    with pytest.raises(ValueError, match=rf"at most {told} .*halo of {halo} .*smaller halo"):
+        plan(height, width, largest, halo)
 
 
 def test_a_halo_may_be_unlike_along_rows_and_columns():

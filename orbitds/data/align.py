@@ -101,6 +101,8 @@ def whole_blocks(ds: xr.Dataset, factor: int) -> xr.Dataset:
 def common_times(coarse: xr.Dataset, fine: xr.Dataset) -> Datasets:
     """Return both at the times that both have.
 
+    Both are canonical: each time is there once.
+
     Raises
     ------
     ValueError
@@ -109,12 +111,6 @@ def common_times(coarse: xr.Dataset, fine: xr.Dataset) -> Datasets:
     times = coarse.indexes["time"], fine.indexes["time"]
     if times[0].equals(times[1]):
         return coarse, fine
-    for side, index in zip(("coarse", "fine"), times, strict=True):
-        if not index.is_unique:
-            raise ValueError(
-                f"Wanted each time once, got {index[index.duplicated()][0]} twice in the {side} "
-                "data. Drop one: ds.drop_duplicates('time')."
-            )
     both = times[0].intersection(times[1]).sort_values()
     if both.empty:
         spans = ", ".join(

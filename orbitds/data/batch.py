@@ -14,9 +14,9 @@ from torch import Tensor
 from orbitds.data.door import check_values
 from orbitds.data.fields import Fields
 from orbitds.data.gaps import fill_gaps
-from orbitds.data.history import check_unbroken
 from orbitds.data.packing import MISSING
 from orbitds.data.pair import Pair, stack
+from orbitds.data.times import check_unbroken
 from orbitds.tiles import TileGrid
 
 # Parts of a batch in shared memory begin at multiples of this.
@@ -102,7 +102,7 @@ class Reader:
         """
         if history:
             times = pair.coarse.indexes["time"]
-            check_unbroken(times, source=pair.name)
+            check_unbroken(pair.coarse["time"], source=pair.name)
             if len(times) <= history:
                 raise ValueError(
                     f"Wanted more than {history} times of {pair.name} for a history of {history}, "

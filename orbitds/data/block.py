@@ -10,7 +10,7 @@ import xarray as xr
 
 from orbitds.data.door import check_values
 from orbitds.data.source import Source
-from orbitds.data.stats import _Moments
+from orbitds.data.stats import Moments
 from orbitds.data.store import GROUPS
 from orbitds.grid import Grid
 from orbitds.variables import variable
@@ -27,12 +27,12 @@ class Block:
     missing: dict[str, int]
     """Missing values by ``group/variable``, where there are any."""
 
-    def moments(self, chosen: np.ndarray) -> dict[str, _Moments]:
+    def moments(self, chosen: np.ndarray) -> dict[str, Moments]:
         """Return the sums of some of the times, [T]; of the fine data where both have it."""
-        found: dict[str, _Moments] = {}
+        found: dict[str, Moments] = {}
         for group in GROUPS:
             for place, name in enumerate(self.names[group]):
-                found[name] = _Moments()
+                found[name] = Moments()
                 found[name].add(self.values[group][chosen, place], self.area[group])
         return found
 

@@ -1,12 +1,10 @@
 """Earlier times of the inputs as further variables: ``2m_temperature@-1`` is one step before."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import xarray as xr
 
+from orbitds.data.times import check_unbroken
 from orbitds.variables import without_steps
 
 MARK = "@-"
@@ -26,37 +24,6 @@ def steps_back(name: str) -> int:
 def base_name(name: str) -> str:
     """Return the name of a variable without the suffix of an earlier time."""
     return without_steps(name)[0]
-
-
-def check_unbroken(times: pd.Index, *, source: str) -> None:
-    """Refuse times that are not all one step apart: there would be no step before some.
-
-    Months are a step too, whatever their length; dates of any calendar will do.
-
-    Raises
-    ------
-    ValueError
-        If a time is missing, doubled or out of order; the message names the first such place.
-    """
-    steps = np.diff(np.asarray(times))
-    if hasattr(times, "month"):
-        index: Any = times
-        months = np.diff(np.asarray(index.year) * 12 + np.asarray(index.month))
-        if (months > 0).all():  # monthly or longer: their lengths in days differ
-            steps = months
-    if len(steps) == 0:
-        return
-    kinds, counts = np.unique(steps, return_counts=True)
-    usual = kinds[counts.argmax()]
-    if len(kinds) == 1 and usual > usual * 0:
-        return
-    odd = (steps != usual) | (steps <= usual * 0)
-    place = int(np.flatnonzero(odd)[0])
-    raise ValueError(
-        f"Wanted an unbroken time axis of {source} for the earlier times of data.history, got "
-        f"{times[place + 1]} after {times[place]}. Fill the gap, choose a period without one, or "
-        "set data.history to 0."
-    )
 
 
 def join_earlier(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
@@ -79,7 +46,7 @@ def join_earlier(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
             f"Wanted at least {longest + 1} times for a model that looks {longest} steps back, got "
             f"{ds.sizes['time']}. Give more times before the first one wanted."
         )
-    check_unbroken(ds.indexes["time"], source="the input")
+    check_unbroken(ds["time"], source="the input")
     now = ds.isel(time=slice(longest, None))
     fields = {}
     for name in names:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from orbitds.data.batch import Batch, Reader, Sample
-from orbitds.data.order import MixedSampler, Task, mirrored
+from orbitds.data.order import MixedSampler, Order, Task, mirrored
 from orbitds.data.sample import Samples
 
 # Where POSIX shared memory lives; other systems do not limit it.
@@ -34,30 +34,22 @@ class Loaded(NamedTuple):
 def training_loader(
     samples: Sequence[Samples],
     *,
-    batch_size: int,
-    seed: int,
-    first: int,
-    last: int,
-    weights: Sequence[float] = (1.0,),
-    rank: int = 0,
-    world: int = 1,
+    order: Order,
     workers: int = 0,
     prefetch: int = 2,
     mirror: Sequence[str] = (),
 ) -> Iterator[Loaded]:
-    """Yield the batches of the steps ``first`` to ``last`` (exclusive) of one rank.
+    """Yield the batches of the steps of an order.
 
-    What is read depends on the arguments up to ``world`` and on ``mirror`` alone: neither workers
-    nor an earlier part of the run change it.
+    What is read depends on the order and on ``mirror`` alone: neither workers nor an earlier part
+    of the run change it.
 
     Parameters
     ----------
-    samples, weights
-        The pairs of the run and their shares of the steps; all on one device.
-    batch_size
-        Samples of a step over all ranks.
-    rank, world
-        This process among those of the run.
+    samples
+        The pairs of the run; all on one device.
+    order
+        Steps, ranks, seed, and the share of each pair.
     workers
         Processes that read; 0 reads in this one.
     prefetch
@@ -75,35 +67,18 @@ def training_loader(
         If shared memory is too small for what is read ahead.
     """
     device = samples[0].assemble.device
-    batches = stored_batches(
-        [part.reader for part in samples],
-        device,
-        weights=weights,
-        batch_size=batch_size,
-        seed=seed,
-        first=first,
-        last=last,
-        rank=rank,
-        world=world,
-        workers=workers,
-        prefetch=prefetch,
-    )
+    readers = [part.reader for part in samples]
+    batches = stored_batches(readers, device, order, workers=workers, prefetch=prefetch)
     for task, batch in _ahead(batches, device):
-        chosen = batch._replace(mirror=mirrored(mirror, seed, task.step))
+        chosen = batch._replace(mirror=mirrored(mirror, order.seed, task.step))
         yield Loaded(task.pair, samples[task.pair].assemble(chosen), task.indices)
 
 
 def stored_batches(
     readers: Sequence[Reader],
     device: torch.device,
+    order: Order,
     *,
-    batch_size: int,
-    seed: int,
-    first: int,
-    last: int,
-    weights: Sequence[float] = (1.0,),
-    rank: int = 0,
-    world: int = 1,
     workers: int = 0,
     prefetch: int = 2,
 ) -> Iterator[tuple[Task, Batch]]:
@@ -113,29 +88,22 @@ def stored_batches(
     pages would cost as much as reading. With workers they share it, locked where the device is a
     GPU.
     """
-    order = MixedSampler(
-        list(map(len, readers)),
-        weights,
-        batch_size=batch_size,
-        seed=seed,
-        first=first,
-        last=last,
-        rank=rank,
-        world=world,
+    tasks = MixedSampler(
+        list(map(len, readers)), order, tiles=[len(reader.tiles.tiles) for reader in readers]
     )
-    share = -(-batch_size // world)
+    share = -(-order.batch_size // (order.world * order.parts))
     if not workers:
         size = max(reader.bytes_of(share) for reader in readers)
         buffers = [torch.empty(size, dtype=torch.uint8) for _ in range(2)]
-        for task, buffer in zip(order, cycle(buffers), strict=False):
+        for task, buffer in zip(tasks, cycle(buffers), strict=False):
             yield task, readers[task.pair].read(task.indices, buffer)
         return
-    yield from _from_workers(readers, order, share, workers, prefetch, device)
+    yield from _from_workers(readers, tasks, share, workers, prefetch, device)
 
 
 def _from_workers(
     readers: Sequence[Reader],
-    order: MixedSampler,
+    tasks: MixedSampler,
     share: int,
     workers: int,
     prefetch: int,
@@ -148,10 +116,12 @@ def _from_workers(
     slots = _shared(count, max(reader.bytes_of(share) for reader in readers))
     loader = DataLoader(
         _Tasks(readers, slots),
-        batch_sampler=_Slotted(order, count),  # pyright: ignore[reportArgumentType]  any iterable
+        batch_sampler=_Slotted(tasks, count),  # pyright: ignore[reportArgumentType]  any iterable
         collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=prefetch,
+        # or the first batch would draw the workers' seeds from the generator of the run
+        generator=torch.Generator(),
         # never fork: the threads of Zarr would not survive it
         multiprocessing_context=_start_method(),
     )
@@ -195,14 +165,14 @@ class _Tasks(Dataset):
 class _Slotted:
     """The tasks of a run, each with the slot that it is read into."""
 
-    def __init__(self, order: MixedSampler, slots: int) -> None:
-        self.order, self.slots = order, slots
+    def __init__(self, tasks: MixedSampler, slots: int) -> None:
+        self.tasks, self.slots = tasks, slots
 
     def __iter__(self) -> Iterator[tuple[Task, int]]:
-        return ((task, place % self.slots) for place, task in enumerate(self.order))
+        return ((task, place % self.slots) for place, task in enumerate(self.tasks))
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.tasks)
 
 
 def _ahead(

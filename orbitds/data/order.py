@@ -1,8 +1,10 @@
 """The order of samples: a pure function of seed, step and rank, so that a run goes on anywhere."""
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +15,66 @@ _PAIRS, _MIRRORS = 2**31, 2**31 + 1
 
 
 class Task(NamedTuple):
-    """What one rank reads for a step."""
+    """What one rank reads for a part of a step."""
 
     step: int
     pair: int
     """Which of the run's pairs."""
     indices: list[int]
     """Samples of that pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """In which order a run takes its samples, and the share of one rank.
+
+    Raises
+    ------
+    ValueError
+        If a rank would get no sample.
+    """
+
+    seed: int
+    """Of the shuffled epochs, of the pairs drawn and of the mirrors."""
+    batch_size: int
+    """Samples of a step over all ranks."""
+    parts: int = 1
+    """Batches that a rank's share of a step comes in, one after another."""
+    first: int
+    """Step to begin with."""
+    last: int
+    """Step to end before."""
+    rank: int = 0
+    """This process among those that see different samples."""
+    world: int = 1
+    """Number of these processes."""
+    weights: tuple[float, ...] = (1.0,)
+    """Share of the steps that each pair gets, up to a common factor."""
+    shuffle: Literal["tiles", "fields"] = "tiles"
+    """Shuffle the tiles of all times, or the times: the tiles of a time then follow each other."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size // self.world < self.parts:
+            parts = f" in {self.parts} parts" if self.parts > 1 else ""
+            raise ValueError(
+                f"Wanted at least one sample for each rank in a step, got a batch of "
+                f"{self.batch_size} for {self.world} ranks{parts}. Raise batch_size, or use fewer."
+            )
+
+    @property
+    def steps(self) -> range:
+        """All steps."""
+        return range(self.first, self.last)
+
+    @property
+    def share(self) -> range:
+        """Which samples of a batch are this rank's.
+
+        The batch is cut into ``world`` runs of samples whose lengths differ by one at most, so that
+        it is the same batch for any number of ranks.
+        """
+        edges = (part * self.batch_size // self.world for part in (self.rank, self.rank + 1))
+        return range(*edges)
 
 
 class StepSampler(Sampler[list[int]]):
@@ -32,57 +87,38 @@ class StepSampler(Sampler[list[int]]):
     Parameters
     ----------
     length
-        Number of samples.
-    batch_size
-        Samples of a step over all ranks.
-    first, last
-        Steps from and to (exclusive).
-    rank, world
-        Which share of each batch: the batch is cut into ``world`` runs of samples whose lengths
-        differ by one at most, so that it is the same batch for any number of ranks.
+        Number of samples; sample ``time * tiles + tile``.
+    order
+        Steps, ranks and seed.
+    tiles
+        Samples of a time.
     stream
         Number of the pair, so that the orders of several pairs differ.
     """
 
-    def __init__(
-        self,
-        length: int,
-        *,
-        batch_size: int,
-        seed: int,
-        first: int,
-        last: int,
-        rank: int = 0,
-        world: int = 1,
-        stream: int = 0,
-    ) -> None:
-        if batch_size < world:
-            raise ValueError(
-                f"Wanted at least one sample for each rank in a step, got a batch of {batch_size} "
-                f"for {world} ranks. Raise batch_size, or use fewer ranks."
-            )
+    def __init__(self, length: int, order: Order, *, tiles: int = 1, stream: int = 0) -> None:
         self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.first = first
-        self.last = last
-        self.share = range(rank * batch_size // world, (rank + 1) * batch_size // world)
+        self.order = order
+        self.together = tiles if order.shuffle == "fields" else 1
         self.stream = stream
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return len(self.order.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return map(self.batch, range(self.first, self.last))
+        return map(self.batch, self.order.steps)
 
     def batch(self, step: int) -> list[int]:
         """Return this rank's share of the batch of a step."""
-        numbers = (step * self.batch_size + place for place in self.share)
-        return [
-            int(_shuffled(self.length, self.seed, number // self.length, self.stream)[place])
-            for number in numbers
-            for place in [number % self.length]
-        ]
+        start = step * self.order.batch_size
+        return [self._sample(start + place) for place in self.order.share]
+
+    def _sample(self, number: int) -> int:
+        """Return the index of a sample of the run, by its number in the endless sequence."""
+        epoch, place = divmod(number, self.length)
+        run, tile = divmod(place, self.together)
+        runs = _shuffled(self.length // self.together, self.order.seed, epoch, self.stream)
+        return int(runs[run]) * self.together + tile
 
 
 class MixedSampler(Sampler[Task]):
@@ -94,50 +130,42 @@ class MixedSampler(Sampler[Task]):
     ----------
     lengths
         Samples of each pair.
-    weights
-        Share of the steps that each pair gets, up to a common factor.
+    order
+        Steps, ranks, seed and weights.
+    tiles
+        Samples of a time, by pair; one if left out.
     """
 
     def __init__(
-        self,
-        lengths: Sequence[int],
-        weights: Sequence[float],
-        *,
-        batch_size: int,
-        seed: int,
-        first: int,
-        last: int,
-        rank: int = 0,
-        world: int = 1,
+        self, lengths: Sequence[int], order: Order, *, tiles: Sequence[int] | None = None
     ) -> None:
-        self.first, self.last = first, last
+        self.order = order
         self.samplers = [
-            StepSampler(
-                length,
-                batch_size=batch_size,
-                seed=seed,
-                first=first,
-                last=last,
-                rank=rank,
-                world=world,
-                stream=pair,
+            StepSampler(length, order, tiles=count, stream=pair)
+            for pair, (length, count) in enumerate(
+                zip(lengths, tiles or [1] * len(lengths), strict=True)
             )
-            for pair, length in enumerate(lengths)
         ]
         # one stream of numbers, of which step k takes the k-th: it does not matter where one begins
-        draws = np.random.default_rng([seed, _PAIRS]).random(last)
-        edges = np.cumsum(weights) / np.sum(weights)
+        draws = np.random.default_rng([order.seed, _PAIRS]).random(order.last)
+        edges = np.cumsum(order.weights) / np.sum(order.weights)
         self._pairs = np.searchsorted(edges[:-1], draws, side="right")
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return len(self.order.steps) * self.order.parts
 
     def __iter__(self) -> Iterator[Task]:
-        taken = np.bincount(self._pairs[: self.first], minlength=len(self.samplers))
-        for step in range(self.first, self.last):
+        taken = np.bincount(self._pairs[: self.order.first], minlength=len(self.samplers))
+        for step in self.order.steps:
             pair = int(self._pairs[step])
-            yield Task(step, pair, self.samplers[pair].batch(int(taken[pair])))
+            indices = self.samplers[pair].batch(int(taken[pair]))
             taken[pair] += 1
+            # as many parts in every rank, whatever its share
+            edges = [
+                part * len(indices) // self.order.parts for part in range(self.order.parts + 1)
+            ]
+            for first, end in itertools.pairwise(edges):
+                yield Task(step, pair, indices[first:end])
 
 
 def mirrored(axes: Sequence[str], seed: int, step: int) -> tuple[str, ...]:

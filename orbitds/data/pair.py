@@ -23,6 +23,7 @@ from orbitds.grid import Grid, block_mean
 
 if TYPE_CHECKING:
     from orbitds.data.fields import Fields
+    from orbitds.data.stats import Summary
 
 # Datasets up to this size are held in memory.
 IN_MEMORY_BYTES = 2 * 2**30
@@ -58,6 +59,8 @@ class Pair:
     """What ``coarse`` holds as stored in a training store, [T, V, H, W]; None elsewhere."""
     fine_fields: "Fields | None" = None
     """What ``fine`` holds as stored in a training store, [T, U, Hf, Wf]; None elsewhere."""
+    summary: "Summary | None" = None
+    """What a training store holds of its training period; None elsewhere."""
     notes: tuple[str, ...] = ()
     """What was left out when the two were aligned, a sentence each."""
 
@@ -131,7 +134,12 @@ class Pair:
         )
 
     def held(self) -> "Pair":
-        """Return the pair with those of its datasets in memory that fit there."""
+        """Return the pair with those of its datasets in memory that fit there.
+
+        A training store stays where it is: its fields are read as they are stored.
+        """
+        if self.coarse_fields is not None and self.fine_fields is not None:
+            return self
         return replace(
             self, coarse=_held(self.coarse), fine=_held(self.fine), statics=_held(self.statics)
         )

@@ -1,13 +1,11 @@
 """Make a training store of a pair: block by block, restartable, in bounded memory."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -18,9 +16,10 @@ from orbitds.data.packing import Packing
 from orbitds.data.plan import Plan, plan, training_times
 from orbitds.data.recipe import Recipe
 from orbitds.data.skeleton import create_store, finish_store, replace_file
-from orbitds.data.stats import _Moments
+from orbitds.data.stats import Moments
 from orbitds.data.store import GROUPS, STATISTICS, read_about
 from orbitds.grid import Grid
+from orbitds.output import check_place
 from orbitds.progress import progress
 
 
@@ -46,7 +45,7 @@ def prepare(recipe: Recipe, output: Path, *, workers: int = 2) -> Path:
     OSError
         If it cannot be written; the message names the file.
     """
-    _check_output(output)
+    check_place(output, (".zarr",))
     planned = plan(recipe)
     for name, field in planned.skeleton.statics.data_vars.items():
         check_values(str(name), field.values)
@@ -71,22 +70,6 @@ def prepare(recipe: Recipe, output: Path, *, workers: int = 2) -> Path:
                 report(number + 1, str(planned.source.times[steps][-1])[:10])
         _finish(planned, output, journal, records)
     return output
-
-
-def _check_output(output: Path) -> None:
-    if output.suffix != ".zarr":
-        raise ValueError(f"Wanted an output that ends in .zarr, got {output}. Change the ending.")
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"Wanted an existing folder for {output.name}, got {folder}, which does not exist. "
-            f"Make it: mkdir -p {folder}"
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(
-            f"Wanted a folder that can be written to, got {folder}. Choose another one, or change "
-            "its permissions."
-        )
 
 
 def _begin(planned: Plan, output: Path) -> bool:
@@ -152,13 +135,15 @@ def _named(path: Path) -> Iterator[None]:
 
 def _finish(planned: Plan, output: Path, journal: Journal, records: dict[int, dict]) -> None:
     rows = {
-        str(name): _statistics(str(name), [_of_static(field, planned)])
+        str(name): _of_static(field, planned).statistics(str(name))
         for name, field in planned.skeleton.statics.data_vars.items()
     }
     parts = [records[number]["moments"] for number in sorted(records)]
     for name in dict.fromkeys(key for part in parts for key in part):
-        rows[name] = _statistics(name, [_Moments(**part[name]) for part in parts if name in part])
-    replace_file(output / STATISTICS, json.dumps(rows, indent=2) + "\n")
+        moments = Moments.merged(Moments(**part[name]) for part in parts if name in part)
+        rows[name] = moments.statistics(name)
+    plain = {name: row.model_dump(mode="json") for name, row in rows.items()}
+    replace_file(output / STATISTICS, json.dumps(plain, indent=2) + "\n")
     missing: dict[str, int] = {}
     for record in records.values():
         for name, count in record["missing"].items():
@@ -169,22 +154,7 @@ def _finish(planned: Plan, output: Path, journal: Journal, records: dict[int, di
     journal.clear()
 
 
-def _statistics(name: str, parts: list[_Moments]) -> dict[str, Any]:
-    """Return the statistics of a variable from those of its blocks, about one guess."""
-    whole = _Moments()
-    for part in parts:
-        if part.guess is None:
-            continue
-        if whole.guess is None:
-            whole.guess = part.guess
-        shift = part.guess - whole.guess
-        whole.weight += part.weight
-        whole.total += part.total + shift * part.weight
-        whole.squares += part.squares + 2 * shift * part.total + shift**2 * part.weight
-    return whole.statistics(name).model_dump(mode="json")
-
-
-def _of_static(field: xr.DataArray, planned: Plan) -> _Moments:
-    moments = _Moments()
+def _of_static(field: xr.DataArray, planned: Plan) -> Moments:
+    moments = Moments()
     moments.add(field.values, Grid.of(planned.skeleton.fine).area)
     return moments

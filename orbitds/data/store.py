@@ -11,6 +11,7 @@ import xarray as xr
 from orbitds.data.fields import Fields
 from orbitds.data.packing import Packing
 from orbitds.data.pair import Pair
+from orbitds.data.stats import Summary
 from orbitds.normalize import Statistics
 from orbitds.variables import variable
 
@@ -28,7 +29,7 @@ def open_store(path: str | Path) -> Pair:
     -------
     Pair
         ``coarse`` and ``fine`` lazily in physical units; ``coarse_fields`` and ``fine_fields`` read
-        single times as they are stored.
+        single times as they are stored; ``summary`` has the statistics of the training period.
 
     Raises
     ------
@@ -55,14 +56,18 @@ def open_store(path: str | Path) -> Pair:
         assert isinstance(array, zarr.Array)
         fields[name] = _fields(array, tuple(_open(path, name)["variable"].values.tolist()))
         datasets[name] = _physical(fields[name], _open(path, name), about["sha256"])
+    split = {part: tuple(period) for part, period in about["split"].items()}
+    times = datasets["fine"].indexes["time"]
+    training = times[times.slice_indexer(*split["train"])]
     return Pair(
         name=str(path),
         **datasets,
         statics=_open(path, "statics")[about["statics"]].load(),  # Zarr keeps no order
-        split={part: tuple(period) for part, period in about["split"].items()},
+        split=split,
         same_product=about["same_product"],
         coarse_fields=fields["coarse"],
         fine_fields=fields["fine"],
+        summary=Summary(training, store_statistics(path)),
     )
 
 

@@ -11,6 +11,10 @@ from orbitds.data.axes import is_dates
 DAY_S = 86400
 # Months are 28 to 31 days apart, so that steps from here on may be whole months.
 _MONTH_S = 28 * DAY_S
+# In which units steps are told, the largest first.
+_SECONDS = {"day": DAY_S, "hour": 3600, "minute": 60, "second": 1}
+_MONTHS = {"year": 12, "month": 1}
+_STEPS = {"step": 1}
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,24 @@ def check_times(time: xr.DataArray) -> None:
         )
 
 
-def check_unbroken(time: xr.DataArray) -> None:
+def check_unbroken(time: xr.DataArray, *, source: str = "the data") -> None:
     """Refuse an axis that leaves out steps: earlier times are then not where they seem.
+
+    Months are a step too, whatever their length; mere numbers may be any step apart.
 
     Raises
     ------
     ValueError
-        With the number of steps left out and the first gap.
+        With the number of steps left out and the first gap; or as ``check_times``.
     """
+    check_times(time)
+    if time.size < 2:
+        return
     found = cadence(time)
-    if found is None or (found.label != "irregular" and not found.missing):
+    if found is None:  # numbers that count steps
+        steps = np.diff(time.values)
+        found = _regular(time, steps, float(np.median(steps)), _STEPS)
+    if found.label != "irregular" and not found.missing:
         return
     told = (
         "steps of unequal length"
@@ -85,8 +97,8 @@ def check_unbroken(time: xr.DataArray) -> None:
         else f"{found.missing} left out, the first between {found.gap[0]} and {found.gap[1]}"
     )
     raise ValueError(
-        f"Wanted times without gaps (steps of {found.label}), since earlier ones are inputs too, "
-        f"got {told}. Fill the gaps, or Select a period without one."
+        f"Wanted times without gaps in {source} (steps of {found.label}), since earlier ones are "
+        f"inputs too, got {told}. Fill the gaps, or select a period without one."
     )
 
 
@@ -102,8 +114,8 @@ def cadence(time: xr.DataArray) -> Cadence | None:
     # the same day of the month, its middle or its last
     if seconds.min() >= _MONTH_S and np.ptp(time.dt.day.values) <= 3:
         months = np.diff(time.dt.year.values * 12 + time.dt.month.values)
-        return _regular(time, months, median, ("month", "year"))
-    return _regular(time, seconds, median, ("second", "day"))
+        return _regular(time, months, median, _MONTHS)
+    return _regular(time, seconds, median, _SECONDS)
 
 
 def days_in_month(time: xr.DataArray) -> xr.DataArray:
@@ -129,13 +141,13 @@ def span(time: xr.DataArray) -> tuple[str, str]:
 
 
 def _regular(
-    time: xr.DataArray, steps: np.ndarray, median: float, units: tuple[str, str]
+    time: xr.DataArray, steps: np.ndarray, median: float, sizes: dict[str, int]
 ) -> Cadence:
     step = float(steps.min())
     counts = np.rint(steps / step)
     if np.abs(steps - counts * step).max() > 1e-3 * step or counts.sum() > 2 * counts.size:
         return Cadence("irregular", median)
-    label = _label(step, *units)
+    label = _label(step, sizes)
     wide = np.flatnonzero(counts > 1)
     if not wide.size:
         return Cadence(label, median)
@@ -143,12 +155,9 @@ def _regular(
     return Cadence(label, median, int((counts - 1).sum()), gap)
 
 
-def _label(step: float, small: str, large: str) -> str:
-    if (small, large) == ("month", "year"):
-        sizes = {"year": 12, "month": 1}
-    else:
-        sizes = {"day": DAY_S, "hour": 3600, "minute": 60, "second": 1}
-    unit = next((unit for unit, size in sizes.items() if step % size == 0), small)
+def _label(step: float, sizes: dict[str, int]) -> str:
+    smallest = next(reversed(sizes))
+    unit = next((unit for unit, size in sizes.items() if step % size == 0), smallest)
     count = step / sizes[unit]
     return f"{count:g} {unit}{'' if count == 1 else 's'}"
 

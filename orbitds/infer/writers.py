@@ -11,6 +11,7 @@ import xarray as xr
 from dask import config as dask_config
 from dask.callbacks import Callback
 
+from orbitds.output import check_place
 from orbitds.progress import progress
 
 SUFFIXES = (".nc", ".zarr")
@@ -28,31 +29,11 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     OSError
         If its folder does not exist or cannot be written to.
     """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"Wanted an output that ends in .nc or .zarr (which chooses the format), got {path}. "
-            "Change the ending."
-        )
+    check_place(path, SUFFIXES)
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"Wanted a new output, got {path}, which exists. Choose another name, or replace it "
             "with --overwrite."
-        )
-    folder = path.absolute().parent
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(
-            f"Wanted an existing folder for {path.name}, got {folder}, which is a file. "
-            "Choose another folder."
-        )
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"Wanted an existing folder for {path.name}, got {folder}, which does not exist. "
-            f"Make it: mkdir -p {folder}"
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(
-            f"Wanted a folder that can be written to, got {folder}. Choose another one, or change "
-            "its permissions."
         )
 
 

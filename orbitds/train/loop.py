@@ -9,6 +9,7 @@ import torch
 
 from orbitds.config import TrainConfig
 from orbitds.data.loader import Loaded, training_loader
+from orbitds.data.order import Order
 from orbitds.data.pair import Pair, open_pair
 from orbitds.device import choose_device
 from orbitds.model.build import build
@@ -65,7 +66,6 @@ def fit(
     """Train a model on the pairs of ``config.mixture``; see ``run``."""
     device = choose_device(config.device) if device is None else device
     mesh = make_mesh(config.parallel, launch, device)
-    _check_batch(config, mesh)
     settings = prepare_all(config, pairs, device)
     model = _model(config, pairs[0], settings, mesh, device)
     engine = make_engine(model, config, mesh)
@@ -106,13 +106,17 @@ def _model(
 def _batches(config: TrainConfig, settings: Sequence[Setting], mesh: Mesh) -> Iterator[Loaded]:
     return training_loader(
         [setting.train for setting in settings],
-        weights=tuple(config.mixture.values()),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        first=0,
-        last=config.steps,
-        rank=mesh.data_rank,
-        world=mesh.data_world,
+        order=Order(
+            seed=config.seed,
+            batch_size=config.batch_size,
+            parts=config.accumulate,
+            first=0,
+            last=config.steps,
+            rank=mesh.data_rank,
+            world=mesh.data_world,
+            weights=tuple(config.mixture.values()),
+            shuffle=config.tiles.order,
+        ),
         workers=config.data.workers,
         prefetch=config.data.prefetch,
         mirror=config.data.mirror,
@@ -130,13 +134,3 @@ def _check_folder(output: Path) -> None:
 def _begin(config: TrainConfig, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     (output / RESOLVED).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
-    least = config.batch_size // mesh.data_world
-    if least < config.accumulate:
-        raise ValueError(
-            f"Wanted a sample for each of the {config.accumulate} parts of a step in each of "
-            f"{mesh.data_world} groups of processes, got a batch of {config.batch_size}. "
-            "Raise batch_size, or lower accumulate."
-        )

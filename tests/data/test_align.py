@@ -262,13 +262,6 @@ def test_no_common_time_is_refused(first, kind):
         common_times(ds, other)
 
 
-def test_a_time_twice_is_refused():
-    ds = cells(2, 2, north=50, west=0, spacing=1)
-    twice = ds.isel(time=[0, 1, 1])
-    with pytest.raises(ValueError, match=r"each time once, got 2001-02-01.* twice in the fine"):
-        common_times(ds, twice)
-
-
 # --- columns ------------------------------------------------------------------------------------
 
 

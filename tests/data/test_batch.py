@@ -113,5 +113,5 @@ def test_a_history_needs_enough_unbroken_times(train):
     keep = [0, 1, 2, 4, 5]
     broken = replace(train, coarse=train.coarse[{"time": keep}], fine=train.fine[{"time": keep}])
     Reader.of(broken, TILES)
-    with pytest.raises(ValueError, match=r"unbroken.*got 2001-05.*after 2001-03"):
+    with pytest.raises(ValueError, match=r"without gaps.*between 2001-03.* and 2001-05"):
         Reader.of(broken, TILES, history=1)

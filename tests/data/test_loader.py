@@ -11,7 +11,7 @@ import zarr
 from orbitds.data import loader as module
 from orbitds.data.fields import Fields
 from orbitds.data.loader import training_loader
-from orbitds.data.order import StepSampler
+from orbitds.data.order import Order, StepSampler
 from orbitds.data.packing import Packing
 from orbitds.data.pair import stack
 from orbitds.data.sample import Samples
@@ -44,7 +44,9 @@ def stored(pair, folder, dtype="int16"):
 
 def loaded(samples, **told):
     common = {"batch_size": 5, "seed": 4, "first": 2, "last": 9}
-    return [batch[:2] for batch in training_loader(samples, **(common | told))]
+    how = {key: told.pop(key) for key in ("workers", "prefetch", "mirror") if key in told}
+    loader = training_loader(samples, order=Order(**(common | told)), **how)
+    return [batch[:2] for batch in loader]
 
 
 def assert_same(got, wanted):
@@ -56,7 +58,7 @@ def assert_same(got, wanted):
 
 def test_a_loader_gives_the_samples_of_its_steps(train, statistics):
     samples = Samples(train, statistics, TILES)
-    order = StepSampler(len(samples), batch_size=5, seed=4, first=2, last=9)
+    order = StepSampler(len(samples), Order(batch_size=5, seed=4, first=2, last=9))
     for (pair, batch), indices in zip(loaded([samples]), order, strict=True):
         assert pair == 0
         for place, index in enumerate(indices):
@@ -77,6 +79,16 @@ def test_workers_change_nothing(train, statistics, tmp_path, dtype):
     assert_same(loaded(samples, workers=2, prefetch=1, **told), plain)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_random_numbers_of_the_run_are_left_alone(train, statistics, workers):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    told = {"workers": workers, "mirror": ("longitude",), "last": 4}
+    loaded([Samples(train, statistics, TILES)], **told)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_ranks_read_shares_of_the_batch(train, statistics, tmp_path):
     samples = [Samples(stored(train, tmp_path), statistics, TILES)]
     whole = loaded(samples)
@@ -84,6 +96,22 @@ def test_ranks_read_shares_of_the_batch(train, statistics, tmp_path):
     for (_, batch), (_, first), (_, second) in zip(whole, *ranks, strict=True):
         assert torch.equal(torch.cat([first.fine, second.fine]), batch.fine)
         assert first.fine.shape[0] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_of_whole_fields_is_shared_in_runs_of_neighbouring_tiles(
+    train, statistics, workers
+):
+    samples = [Samples(train, statistics, TILES)]
+    told = {"shuffle": "fields", "batch_size": 12, "first": 0, "last": 2, "workers": workers}
+    for _, batch in loaded(samples, **told):
+        assert batch.weight.shape[0] == 12
+        for field in batch.weight.sum(dim=(1, 2, 3)).reshape(2, 6), batch.latitude_deg[:, 0]:
+            first, second = field.reshape(2, -1)
+            torch.testing.assert_close(first, second)  # both are all tiles of a field, in order
+    half = loaded(samples, rank=1, world=2, **told)
+    for (_, batch), (_, share) in zip(loaded(samples, **told), half, strict=True):
+        assert torch.equal(share.fine, batch.fine[6:])
 
 
 def test_what_a_worker_finds_wrong_arrives_as_it_would_here(train, statistics):

@@ -9,13 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitds.data.order import MixedSampler, StepSampler, mirrored
+from orbitds.data.order import MixedSampler, Order, StepSampler, mirrored
 
 lengths = st.one_of(st.sampled_from([1, 2, 7, 13, 31]), st.integers(1, 60))
 
 
 def batches(length, batch_size, *, seed=3, first=0, last):
-    return list(StepSampler(length, batch_size=batch_size, seed=seed, first=first, last=last))
+    return list(
+        StepSampler(length, Order(batch_size=batch_size, seed=seed, first=first, last=last))
+    )
 
 
 @settings(deadline=None)
@@ -57,7 +59,7 @@ def test_the_order_leaves_other_random_numbers_alone():
 
 @pytest.mark.parametrize("first", [0, 2, 5])
 def test_a_sampler_knows_its_length(first):
-    sampler = StepSampler(7, batch_size=2, seed=0, first=first, last=5)
+    sampler = StepSampler(7, Order(batch_size=2, seed=0, first=first, last=5))
     assert len(sampler) == len(list(sampler)) == 5 - first
 
 
@@ -70,9 +72,11 @@ def test_a_sampler_knows_its_length(first):
 def test_ranks_share_the_same_global_batches(length, batch_size, world):
     steps = -(-3 * length // batch_size)
     common = {"batch_size": batch_size, "seed": 5, "first": 0, "last": steps}
-    ranks = [list(StepSampler(length, rank=rank, world=world, **common)) for rank in range(world)]
+    ranks = [
+        list(StepSampler(length, Order(rank=rank, world=world, **common))) for rank in range(world)
+    ]
     joined = [list(itertools.chain(*shares)) for shares in zip(*ranks, strict=True)]
-    assert joined == list(StepSampler(length, **common))
+    assert joined == list(StepSampler(length, Order(**common)))
     sizes = {len(share) for shares in ranks for share in shares}
     assert max(sizes) - min(sizes) <= 1
     order = list(itertools.chain(*joined))
@@ -82,15 +86,54 @@ def test_ranks_share_the_same_global_batches(length, batch_size, world):
 
 def test_more_ranks_than_samples_in_a_step_are_refused():
     with pytest.raises(ValueError, match=r"batch of 4 for 5 ranks\. Raise batch_size"):
-        StepSampler(9, batch_size=4, seed=0, first=0, last=1, rank=0, world=5)
+        Order(batch_size=4, seed=0, first=0, last=1, rank=0, world=5)
+
+
+# --- whole fields -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("times", [5, 7, 13])
+@pytest.mark.parametrize("fields", [1, 2, 3])
+def test_batches_of_whole_fields_in_runs_of_neighbouring_tiles(times, fields, world):
+    tiles, steps = 6, -(-3 * times // fields)
+    common = {"batch_size": fields * tiles, "seed": 5, "first": 0, "last": steps}
+    orders = [Order(shuffle="fields", rank=rank, world=world, **common) for rank in range(world)]
+    ranks = [list(StepSampler(times * tiles, order, tiles=tiles)) for order in orders]
+    for share in itertools.chain(*ranks):
+        for earlier, later in itertools.pairwise(share):
+            assert later == earlier + 1 or later % tiles == 0
+    whole = np.array([list(itertools.chain(*shares)) for shares in zip(*ranks, strict=True)])
+    whole = whole.reshape(-1, tiles)
+    np.testing.assert_array_equal(whole % tiles, np.broadcast_to(np.arange(tiles), whole.shape))
+    drawn = whole // tiles
+    np.testing.assert_array_equal(drawn, drawn[:, :1] + np.zeros(tiles, int))
+    epochs = drawn[: 3 * times, 0].reshape(3, times).tolist()
+    assert [sorted(epoch) for epoch in epochs] == [list(range(times))] * 3
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_whole_fields_go_on_from_any_step_and_end_epochs_within_batches():
+    told = {"seed": 1, "batch_size": 8, "shuffle": "fields"}
+    whole = list(StepSampler(7 * 4, Order(first=0, last=9, **told), tiles=4))
+    assert list(StepSampler(7 * 4, Order(first=5, last=9, **told), tiles=4)) == whole[5:]
+    order = list(itertools.chain(*whole))
+    assert sorted(order[:28]) == sorted(order[28:56]) == list(range(28))
+
+
+def test_each_pair_of_a_mixed_run_has_tiles_of_its_own():
+    tasks = mixed((14, 15), (1.0, 1.0), tiles=(2, 3), batch_size=6, shuffle="fields")
+    for task in tasks:
+        tiles = (2, 3)[task.pair]
+        assert [index % tiles for index in task.indices] == list(range(tiles)) * (6 // tiles)
 
 
 # --- several pairs ------------------------------------------------------------------------------
 
 
-def mixed(lengths=(7, 13, 5), weights=(1.0, 2.0, 1.0), *, first=0, last=200, **told):
-    common = {"batch_size": 3, "seed": 2, "first": first, "last": last}
-    return list(MixedSampler(lengths, weights, **(common | told)))
+def mixed(lengths=(7, 13, 5), weights=(1.0, 2.0, 1.0), *, tiles=None, **told):
+    common = {"batch_size": 3, "seed": 2, "first": 0, "last": 200, "weights": weights}
+    return list(MixedSampler(lengths, Order(**(common | told)), tiles=tiles))
 
 
 def test_pairs_are_drawn_by_weight_and_each_goes_through_its_own_epochs():
@@ -143,3 +186,22 @@ def test_half_of_the_batches_are_mirrored_along_each_axis():
         assert 60 < chosen.count(kind) < 140
     assert {mirrored(("latitude",), 3, step) for step in range(20)} == {(), ("latitude",)}
     assert mirrored((), 3, 0) == ()
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_parts_of_a_step_are_its_share(world):
+    common = {"seed": 4, "batch_size": 11, "first": 3, "last": 9, "world": world}
+    for rank in range(world):
+        whole = list(MixedSampler([13], Order(**common, rank=rank)))
+        parts = MixedSampler([13], Order(**common, rank=rank, parts=3))
+        assert len(parts) == 18 == 3 * len(whole)
+        tasks = list(parts)
+        for task in whole:
+            mine = [part for part in tasks if part.step == task.step]
+            assert len(mine) == 3
+            assert all(part.indices and part.pair == task.pair for part in mine)
+            assert [index for part in mine for index in part.indices] == task.indices
+            # buffers are made for the largest part
+            assert max(len(part.indices) for part in mine) <= -(-11 // (3 * world))
+    with pytest.raises(ValueError, match="11 for 4 ranks in 3 parts"):
+        Order(**(common | {"world": 4}), parts=3)

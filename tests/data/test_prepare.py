@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import dask.array
 import numpy as np
@@ -118,6 +120,26 @@ def test_statistics_are_those_of_the_training_years(files, small_blocks):
         np.testing.assert_allclose(
             [row.mean, row.std], [expected[name].mean, expected[name].std], rtol=1e-12
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_training_takes_the_statistics_of_a_store_without_reading_a_value(
+    files, small_blocks, dtype
+):
+    folder = prepare(recipe(files, dtype=dtype), files / "store.zarr")
+    expected = statistics_of(replace(open_store(folder), summary=None).part("train"))
+    for path in folder.rglob("values/c/*"):  # a value that is read from now on is NaN
+        shutil.rmtree(path)
+    store = open_pair(folder).held()
+    found = statistics_of(store.part("train"))
+    assert list(found) == list(expected)
+    for name, row in found.items():
+        wanted = [expected[name].mean, expected[name].std]
+        np.testing.assert_allclose(
+            [row.mean, row.std], wanted, rtol={"float32": 1e-6, "int16": 1e-4}[dtype]
+        )
+    with pytest.raises(ValueError, match="NaN alone"):
+        statistics_of(store.part("validate"))
 
 
 @pytest.mark.filterwarnings("error")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from orbitds.data.stats import Moments, Summary
 from orbitds.data.stats import statistics as statistics_of
 from orbitds.normalize import Statistics
 
@@ -98,3 +99,33 @@ def test_a_field_without_a_value_is_refused(pair):
     wind = pair.fine["eastward_wind"] * np.nan
     with pytest.raises(ValueError, match=r"eastward_wind with at least one value.*NaN.*fill value"):
         statistics_of(with_wind(pair, wind))
+
+
+# --- what a store holds -------------------------------------------------------------------------
+
+
+def test_what_is_held_serves_for_its_own_times_and_variables_alone(pair, statistics):
+    times = pair.part("train").fine.indexes["time"]
+    told = {name: Statistics(mean=9.0, std=8.0) for name in statistics}
+    held = replace(pair, summary=Summary(times, told))
+    assert statistics_of(held.part("train")) == told
+    assert list(statistics_of(held.part("train"))) == list(statistics)
+    for other in (held, held.part("validate")):
+        assert statistics_of(other) == statistics_of(replace(other, summary=None))
+    shorter = replace(held, split=held.split | {"train": ("2001-01", "2002-11")}).part("train")
+    assert statistics_of(shorter) == statistics_of(replace(shorter, summary=None))
+    part = replace(pair, summary=Summary(times, {"orography": told["orography"]})).part("train")
+    assert statistics_of(part) == statistics
+
+
+def test_parts_merge_to_the_whole_about_any_guess(pair):
+    wind, area = pair.fine["eastward_wind"].values + 300, pair.fine_grid.area
+    whole = Moments()
+    whole.add(wind, area)
+    parts = [Moments() for _ in range(4)]
+    for part, values in zip(parts, (wind[:0], wind[:7], wind[7:8] * np.nan, wind[7:]), strict=True):
+        part.add(values, area)
+    merged = Moments.merged(parts).statistics("eastward_wind")
+    expected = whole.statistics("eastward_wind")
+    close(merged, [expected.mean, expected.std], rtol=1e-10)
+    assert Moments.merged([]) == Moments()

@@ -21,9 +21,11 @@ ABOUT = {
 
 @pytest.fixture
 def store(pair, tmp_path):
-    """A store of int16 with half of its values, not finished."""
+    """A store of int16 without its values, not finished."""
     layout = Layout(dtype="int16", times=8, tiles=(2, 3))
     create_store(tmp_path / "a.zarr", Skeleton(pair.coarse, pair.fine, pair.statics, layout, ABOUT))
+    row = '{"mean": 3.5, "std": 2.0}'
+    (tmp_path / "a.zarr/statistics.json").write_text(f'{{"orography": {row}}}', encoding="utf-8")
     return tmp_path / "a.zarr"
 
 
@@ -74,8 +76,9 @@ def test_what_is_no_store_is_refused(store, tmp_path):
         read_about(store)
 
 
-def test_statistics_are_read_from_beside_the_values(store):
-    (store / "statistics.json").write_text(
-        '{"orography": {"mean": 3.5, "std": 2.0}}', encoding="utf-8"
-    )
+def test_statistics_are_read_from_beside_the_values(store, pair):
     assert store_statistics(store)["orography"].mean == 3.5
+    finish_store(store, ABOUT)
+    summary = open_store(store).summary
+    assert summary.statistics == store_statistics(store)
+    assert summary.times.equals(pair.part("train").fine.indexes["time"])

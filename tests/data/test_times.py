@@ -53,8 +53,9 @@ def test_steps_left_out_are_found(freq, gap, calendar):
     found = cadence(time)
     assert (found.missing, found.gap) == (2, gap)
     check_times(time)
-    with pytest.raises(ValueError, match=rf"gaps.*2 left out, .*{gap[0]} and {gap[1]}.*Fill"):
-        check_unbroken(time)
+    told = rf"times without gaps in p.*2 left out, .*{gap[0]} and {gap[1]}.*Fill"
+    with pytest.raises(ValueError, match=told):
+        check_unbroken(time, source="p")
 
 
 def test_months_of_unlike_lengths_in_days_are_a_gap_only_if_one_is_left_out():
@@ -67,6 +68,28 @@ def test_irregular_times_are_told():
     assert cadence(time).label == "irregular"
     with pytest.raises(ValueError, match="steps of unequal length"):
         check_unbroken(time)
+
+
+def numbers(*values):
+    return xr.DataArray(list(values), dims="time", name="time")
+
+
+def test_numbers_count_steps():
+    for whole in (numbers(3, 4, 5), numbers(0.5, 1.0, 1.5), numbers(7, 17, 27)):
+        check_unbroken(whole)
+    with pytest.raises(ValueError, match=r"steps of 1 step\).*1 left out.*between 2 and 4\."):
+        check_unbroken(numbers(1, 2, 4, 5))
+    with pytest.raises(ValueError, match=r"steps of 10 steps\).*2 left out.*between 17 and 47"):
+        check_unbroken(numbers(7, 17, 47, 57))
+    with pytest.raises(ValueError, match="unequal"):
+        check_unbroken(numbers(1, 2, 2.3))
+
+
+def test_what_is_out_of_order_or_doubled_is_broken():
+    with pytest.raises(ValueError, match="in order"):
+        check_unbroken(axis(periods=4).isel(time=slice(None, None, -1)))
+    with pytest.raises(ValueError, match="each time once"):
+        check_unbroken(axis(periods=4).isel(time=[0, 1, 1, 2]))
 
 
 def test_one_time_and_mere_numbers_have_no_step():

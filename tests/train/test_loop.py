@@ -19,6 +19,7 @@ from orbitds.config import (
 )
 from orbitds.data.history import with_earlier
 from orbitds.data.loader import training_loader
+from orbitds.data.order import Order
 from orbitds.data.pair import Pair
 from orbitds.data.sample import Samples
 from orbitds.data.synthetic import synthetic_pair
@@ -63,10 +64,8 @@ def untrained(config, pair):
 
 
 def batches(config, samples):
-    loader = training_loader(
-        [samples], batch_size=config.batch_size, seed=config.seed, first=0, last=config.steps
-    )
-    return (loaded.sample for loaded in loader)
+    order = Order(seed=config.seed, batch_size=config.batch_size, first=0, last=config.steps)
+    return (loaded.sample for loaded in training_loader([samples], order=order))
 
 
 def assert_close(got, wanted, atol):

@@ -1,0 +1,42 @@
+"""Where results may be written, asked before anything is computed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def check_place(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse an output of the wrong format, or in a folder that cannot be written to.
+
+    Parameters
+    ----------
+    suffixes
+        Endings of the formats that can be written, such as ``.zarr``.
+
+    Raises
+    ------
+    ValueError
+        If the name ends otherwise.
+    OSError
+        If the folder does not exist or cannot be written to.
+    """
+    if path.suffix not in suffixes:
+        raise ValueError(
+            f"Wanted an output that ends in {' or '.join(suffixes)}, got {path}. Change the ending."
+        )
+    folder = path.absolute().parent
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"Wanted an existing folder for {path.name}, got {folder}, which is a file. "
+            "Choose another folder."
+        )
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"Wanted an existing folder for {path.name}, got {folder}, which does not exist. "
+            f"Make it: mkdir -p {folder}"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"Wanted a folder that can be written to, got {folder}. Choose another one, or change "
+            "its permissions."
+        )
