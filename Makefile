@@ -18,6 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
+	$(BIN)/shellcheck -x -P train train/slurm.sbatch train/sites/*.sh
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel
@@ -37,5 +38,5 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps,cloud]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps,cloud,grib]' --group dev
 	touch $@

@@ -112,7 +112,9 @@ class Run:
     def _parts(self) -> Iterator[Loaded]:
         for part in range(self.config.accumulate):
             # another field for each part, at the price of one pass over it
-            yield Loaded(0, self.sample._replace(coarse=self.sample.coarse + 1e-3 * part), [part])
+            yield Loaded(
+                0, self.sample._replace(coarse=self.sample.coarse + 1e-3 * part), [part], part
+            )
 
     def _sample(self) -> Sample:
         rows, columns = self.grid

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orbitds.config import ModelConfig
+from orbitds.model.block import rows_by_head
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.orbit2 import Orbit2Config
@@ -31,13 +32,15 @@ from orbitds.schema import Frozen
 
 WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
 SHIPPED = "data_catalog/checkpoints"
+# Attribute of a dataset that names the checkpoint it was made with.
+MADE_WITH = "orbitds_checkpoint"
 
 
 class Description(Frozen):
     """What ``orbitds.json`` says."""
 
-    format: Literal[1] = 1
-    """Version of this layout."""
+    format: Literal[1, 2] = 2
+    """Version of this layout; in 1 the rows of `query_key_value` were not yet in order of heads."""
     model: ModelConfig | Orbit2Config
     """Architecture."""
     inputs: tuple[str, ...]
@@ -55,6 +58,8 @@ class Description(Frozen):
     same_product: bool = False
     """Whether the coarse training data are block means of the product of the targets, so that the
     means of an answer may be held to the input."""
+    objective: Literal["downscale", "masked"] = "downscale"
+    """What it learned: to downscale, or to reconstruct hidden parts of its inputs."""
     sha256: dict[str, str]
     """Hash of each safetensors file."""
     provenance: dict[str, Any]
@@ -117,6 +122,7 @@ def save_checkpoint(
     region: Region | None = None,
     same_product: bool = False,
     weights: Mapping[str, Tensor] | None = None,
+    objective: Literal["downscale", "masked"] = "downscale",
 ) -> None:
     """Write a checkpoint folder.
 
@@ -153,6 +159,7 @@ def save_checkpoint(
         statistics=dict(statistics),
         spacing_km=spacing_km,
         same_product=same_product,
+        objective=objective,
         sha256=sha256,
         provenance={"orbitds": metadata.version("orbitds"), **provenance},
     )
@@ -215,9 +222,22 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def describe(folder: Path) -> Description:
+    """Return what a checkpoint folder says of itself, and check the hashes of its files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If it says nothing that fits, or a file is damaged.
+    """
+    return _describe(folder, file_hash(folder / DESCRIPTION))
+
+
 @lru_cache(maxsize=4)
-def _load(folder: Path, _description_hash: str) -> Checkpoint:
-    """Load a folder once per process; the hash makes a replaced checkpoint a new one."""
+def _describe(folder: Path, _description_hash: str) -> Description:
+    """Check a folder once per process; the hash makes a replaced checkpoint a new one."""
     try:
         description = Description.model_validate_json((folder / DESCRIPTION).read_bytes())
     except ValidationError as error:
@@ -240,6 +260,13 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
                 f"Wanted {folder / name} with sha256 {wanted}, got {got}: the file is damaged or "
                 "was replaced. Copy or export the checkpoint again."
             )
+    return description
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, description_hash: str) -> Checkpoint:
+    """Load a folder once per process."""
+    description = _describe(folder, description_hash)
     model = build(
         description.model,
         inputs=description.inputs,
@@ -248,7 +275,7 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
         factor=description.factor,
     )
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(_weights(folder, description))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"Wanted weights that fit the architecture in {folder / DESCRIPTION}, got {error}. "
@@ -265,3 +292,12 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
                 "Export the run again."
             ) from error
     return Checkpoint(model.eval(), description, region, folder.name)
+
+
+def _weights(folder: Path, description: Description) -> dict[str, Tensor]:
+    weights = load_file(folder / WEIGHTS)
+    if description.format == 1:
+        for name, tensor in weights.items():
+            if ".query_key_value." in name:
+                weights[name] = rows_by_head(tensor, description.model.heads)
+    return weights

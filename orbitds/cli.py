@@ -1,12 +1,15 @@
 """The commands train, infer, eval, export, import-orbit2, demo, and those about data."""
 
+import os
 import sys
 from importlib import metadata
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
+from cyclopts.validators import Number
 from pydantic import BaseModel
 from rich.console import Console
 
@@ -20,7 +23,8 @@ from orbitds.config import (
     parse,
     read_config,
 )
-from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail, format_error
+from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, format_error
+from orbitds.train.stop import Stopped
 
 # Settings whose keys are names of variables or pairs, and no flags.
 BY_VARIABLE = ("tv_weights", "pairs")
@@ -29,9 +33,20 @@ IMPORT = "import-orbit2"
 
 
 def main() -> None:
-    """Run the command line; the exit status is 0 only if all went well."""
+    """Run the command line; the exit status is 0 only if all went well.
+
+    It is 75 if a training run saved its state and left, to be started again.
+    """
     try:
-        app.meta(sys.argv[1:])
+        try:
+            app.meta(sys.argv[1:])
+        finally:
+            sys.stdout.flush()  # here, not at exit, it can be told who reads no longer
+    except Stopped as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        raise
+    except BrokenPipeError:
+        end_unread()
     except MISTAKES as error:
         fail(explain(error))
     except RuntimeError as error:
@@ -82,7 +97,10 @@ def launch(
 def train(
     *,
     config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
-    output: Path,
+    output: Path | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    processes: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Train a model on a data pair.
 
@@ -93,10 +111,31 @@ def train(
     ----------
     output
         Folder of the run; must be new or empty.
+    dry_run
+        Train nothing and write nothing: tell how the run is spread over processes, the memory of
+        each, work and storage, and refuse what a run would refuse.
+    processes
+        With --dry-run: plan for so many, instead of those that the launcher started.
+    json
+        With --dry-run: as JSON, sizes in bytes.
     """
+    settings = config or parse(TrainConfig, {}, source="orbitds train")
+    if dry_run:
+        _tell_plan(settings, processes, as_json=json)
+        return
+    if processes is not None or json:
+        raise ValueError(
+            "Wanted --processes and --json with --dry-run, got them alone. Add --dry-run, or leave "
+            "them out: the launcher decides on the processes of a run."
+        )
+    if output is None:
+        raise ValueError(
+            "Wanted --output, a new folder for the run, got none. Name one, or add --dry-run to "
+            "plan the run alone."
+        )
     from orbitds.train.loop import run
 
-    best = run(config or parse(TrainConfig, {}, source="orbitds train"), output)
+    best = run(settings, output)
     tell(f"best weights: {best}")
 
 
@@ -217,6 +256,16 @@ def demo(
 app.command(catalog_app)
 app.command(check)
 app.command(prepare)
+
+
+def _tell_plan(config: TrainConfig, processes: int | None, *, as_json: bool) -> None:
+    from orbitds.train.launch import launch_of
+    from orbitds.train.plan import plan
+
+    launch = launch_of(os.environ)
+    found = plan(config, processes or launch.world)
+    if launch.is_main:
+        tell(dumps(found.values, indent=2) if as_json else found.describe())
 
 
 def _hyphenated(settings: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,9 @@ class EvalConfig(Frozen):
     """A checkpoint with a climatology; with it and `coarse`, delta change is scored too."""
     missing: Literal["error", "mask"] = "error"
     """Whether cells without a prediction are an error, or are left out of the scores."""
+    label: str | None = None
+    """What the prediction is called in the table; by default the checkpoint that it was made with,
+    if its attributes say so."""
     overwrite: bool = False
     """Replace earlier scores in the folder."""
 

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import (
+    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -149,11 +150,14 @@ class MaskedConfig(Frozen):
     """Hide patches, or leaves of a quadtree: large ones where the field is calm."""
 
 
-_PREDICTS = {"gaussian": "gaussian", "crps": "members"}
+_PREDICTS: dict[str, Literal["gaussian", "members"]] = {"gaussian": "gaussian", "crps": "members"}
 
 
 class TrainConfig(Frozen):
     """One training run."""
+
+    # `from` is a keyword of Python: files and flags know the one name, code the other
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
     pair: str | None = None
     """Data pair: a name from `orbitds catalog list`, or the path of a YAML file."""
@@ -168,9 +172,9 @@ class TrainConfig(Frozen):
     """Downscale, or pre-train: reconstruct hidden parts of the coarse inputs."""
     masked: MaskedConfig = MaskedConfig()
     """What the objective `masked` hides."""
-    start_from: str | None = None
-    """Checkpoint whose weights and statistics the run starts from; heads whose shape differs, and
-    variables it does not know, are made anew."""
+    start_from: str | None = Field(default=None, alias="from")
+    """Checkpoint whose weights and statistics the run starts from: a shipped name, a folder, or
+    that of a run; heads whose shape differs, and variables it does not know, are made anew."""
     freeze: tuple[str, ...] = ()
     """Weights that stay as they are, by patterns of their names such as `trunk.blocks.*`."""
     tiles: TilesConfig = TilesConfig()
@@ -218,9 +222,23 @@ class TrainConfig(Frozen):
 
     @property
     def architecture(self) -> ModelConfig:
-        """The model with the head that the loss needs."""
-        predicts = _PREDICTS.get(self.loss.kind, "field")
-        return self.model.model_copy(update={"predicts": predicts})
+        """The model with the head that the loss needs; to pre-train, a trunk with a plain head."""
+        if self.objective == "masked":
+            # convolutions would fill small gaps without the trunk, which is what is wanted of it
+            plain = {"predicts": "field", "base": "bicubic", "correction_width": 0}
+            return self.model.model_copy(update=plain)
+        return self.model.model_copy(update={"predicts": self._predicts})
+
+    @property
+    def minimised(self) -> LossConfig:
+        """The loss that training minimises: hidden cells know plain errors alone."""
+        if self.objective == "downscale" or self.loss.kind in ("mse", "l1"):
+            return self.loss
+        return LossConfig(kind="mse")
+
+    @property
+    def _predicts(self) -> Literal["field", "gaussian", "members"]:
+        return _PREDICTS.get(self.loss.kind, "field")
 
     @model_validator(mode="after")
     def _pair_or_pairs(self) -> "TrainConfig":
@@ -233,7 +251,7 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _head_fits_loss(self) -> "TrainConfig":
-        predicts = self.architecture.predicts
+        predicts = self._predicts
         if self.model.predicts not in ("field", predicts):
             raise ValueError(
                 f"Wanted model.predicts {predicts!r} for the loss {self.loss.kind!r}, got "

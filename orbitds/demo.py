@@ -75,6 +75,7 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
             coarse=str(output / "coarse.nc"),
             checkpoint=checkpoint,
             output=output,
+            label="Reslim",
         )
     )
     _say("drawing maps")

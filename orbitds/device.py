@@ -15,7 +15,7 @@ def choose_device(name: str | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).cpu()  # those of `meta` have no values to give back
     except (RuntimeError, AssertionError) as error:
         count = torch.cuda.device_count()
         raise ValueError(

@@ -1,5 +1,6 @@
 """A caller's mistakes on the command line: which errors they are, and how they are shown."""
 
+import os
 import re
 import sys
 from typing import NoReturn
@@ -12,6 +13,8 @@ from rich.panel import Panel
 
 # What the library raises at the caller's mistakes; anything else is a bug and keeps its traceback.
 MISTAKES = (ValueError, OSError, KeyError, ImportError, FloatingPointError)
+# The exit status that shells give to a program ended by SIGPIPE: 128 and its number.
+UNREAD = 141
 # How netCDF4 and the codecs of Zarr say, in a RuntimeError, that the body of a file is damaged.
 DAMAGED = re.compile(r"NetCDF: |decompress", re.IGNORECASE)
 
@@ -30,6 +33,14 @@ def fail(message: str) -> NoReturn:
     """Show a message and end the program with status 1."""
     Console(stderr=True).print(panel(message))
     sys.exit(1)
+
+
+def end_unread() -> NoReturn:
+    """End quietly, as a program does whose output nobody reads any more: `... | head`."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # what is left in them is flushed at exit
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(UNREAD)
 
 
 def panel(message: str) -> Panel:

@@ -48,7 +48,7 @@ def _nearest(kind: type[BaseModel], wrong: str) -> str:
 
 
 def _dotted_names(kind: type[BaseModel]) -> list[str]:
-    names = list(kind.model_fields)
+    names = [field.alias or name for name, field in kind.model_fields.items()]
     for group, field in kind.model_fields.items():
         for inner in (field.annotation, *get_args(field.annotation)):  # `Group | None` too
             if isinstance(inner, type) and issubclass(inner, BaseModel):

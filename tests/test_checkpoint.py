@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from orbitds.checkpoint import (
     CLIMATOLOGY,
     DESCRIPTION,
     WEIGHTS,
+    describe,
+    file_hash,
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -275,7 +278,7 @@ def test_a_folder_that_is_no_checkpoint_is_told_what_it_lacks(tmp_path):
         (lambda d: d.pop("factor"), "factor"),
         (lambda d: d.update(factor="three"), "factor"),
         (lambda d: d["model"].update(heads=3), "heads"),
-        (lambda d: d.update(format=2), "format"),
+        (lambda d: d.update(format=3), "format"),
     ],
     ids=["unknown", "unknown in model", "unknown in row", "absent", "type", "value", "format"],
 )
@@ -296,6 +299,25 @@ def test_a_description_from_before_kinds_and_thresholds_loads(folder):
 
     change(folder, older)
     assert load_checkpoint(folder).description == expected
+
+
+def test_weights_from_before_the_order_of_heads_load(folder):
+    """In format 1 all queries came before all keys and all values."""
+    expected = load_checkpoint(folder).model.state_dict()
+    heads = load_checkpoint(folder).description.model.heads
+    assert heads > 1
+    weights = load_file(folder / WEIGHTS)
+    for name, tensor in weights.items():
+        if "query_key_value" in name:
+            by_head = tensor.unflatten(0, (heads, 3, -1)).transpose(0, 1)
+            weights[name] = by_head.flatten(0, 2).contiguous()
+            assert not torch.equal(weights[name], tensor)
+    save_file(weights, folder / WEIGHTS)
+    change(folder, lambda d: d["sha256"].update({WEIGHTS: file_hash(folder / WEIGHTS)}))
+    change(folder, lambda d: d.update(format=1))
+    loaded = load_checkpoint(folder).model.state_dict()
+    for name, tensor in loaded.items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize(
@@ -378,3 +400,21 @@ def test_a_file_in_the_place_is_left_alone(tmp_path, statistics):
     with pytest.raises(FileExistsError, match=r"empty place.*which exists"):
         save(tmp_path / "x", random_model(), statistics)
     assert (tmp_path / "x").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_folder_is_described_without_its_network(folder, monkeypatch):
+    wanted = load_checkpoint(folder).description
+    assert wanted.objective == "downscale"
+    monkeypatch.setattr("orbitds.checkpoint.build", lambda *a, **k: pytest.fail("built a network"))
+    assert describe(folder) == wanted
+    (folder / WEIGHTS).unlink()
+    text = (folder / DESCRIPTION).read_text()
+    (folder / DESCRIPTION).write_text(text + "\n")  # another file: read anew
+    with pytest.raises(FileNotFoundError, match=f"Wanted .*{WEIGHTS}"):
+        describe(folder)
+
+
+def test_the_objective_travels(tmp_path, statistics):
+    told = {"spacing_km": (30.0, 30.0), "provenance": {}, "statistics": statistics}
+    save_checkpoint(tmp_path / "masked", random_model(), objective="masked", **told)
+    assert load_checkpoint(tmp_path / "masked").description.objective == "masked"

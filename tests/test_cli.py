@@ -17,6 +17,7 @@ from orbitds import __version__, cli
 from orbitds.checkpoint import load_checkpoint
 from orbitds.config import EvalConfig, InferConfig, TrainConfig
 from orbitds.resources import share
+from orbitds.train.stop import Stopped
 
 COMMANDS = (
     "train",
@@ -55,7 +56,7 @@ OTHERS = {
         "data": {"workers": 3, "prefetch": 4, "history": 1, "mirror": ["latitude"]},
         "objective": "masked",
         "masked": {"share": 0.4, "cells": "quadtree"},
-        "start_from": "folder",
+        "from": "folder",
         "freeze": ["trunk.blocks.*", "correct.*"],
         "tiles": {"rows": 2, "columns": 3, "halo_cells": 5, "order": "fields"},
         "loss": {
@@ -120,6 +121,7 @@ OTHERS = {
         "coarse": "coarse.nc",
         "checkpoint": "folder",
         "missing": "mask",
+        "label": "mine",
         "overwrite": True,
     },
 }
@@ -476,7 +478,7 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     (files / "own.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     answer = orbitds("eval", "--config", "own.yaml")
     assert answer.code == 0
-    methods = ("Reslim", "nearest", "bilinear", "bicubic", "delta change")
+    methods = ("prediction", "nearest", "bilinear", "bicubic", "delta change")
     titles = ("RMSE", "bias", "R2", "SSIM", "PSNR (dB)")
     markdown = Path("scores/scores.md").read_text(encoding="utf-8")
     for text in (answer.out, markdown):
@@ -486,8 +488,8 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     rows = {(row["variable"], row["method"]): row for row in content["rows"]}
     assert len(rows) == 2 * len(methods)
     assert content["times"] == 12
-    assert rows["eastward_wind", "Reslim"]["rmse"] == 0  # the truth itself
-    assert rows["eastward_wind", "Reslim"]["r2"] == 1
+    assert rows["eastward_wind", "prediction"]["rmse"] == 0  # the truth itself
+    assert rows["eastward_wind", "prediction"]["r2"] == 1
     assert rows["eastward_wind", "nearest"]["rmse"] > rows["eastward_wind", "bicubic"]["rmse"] > 0
 
 
@@ -495,14 +497,16 @@ def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files):
     arguments = ("--prediction", "truth.nc", "--truth", "truth.nc", "--output", "scores")
     assert orbitds("eval", *arguments).code == 0
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
-    assert {row["method"] for row in content["rows"]} == {"Reslim"}
+    assert {row["method"] for row in content["rows"]} == {"prediction"}
     before = Path("scores/scores.json").read_bytes()
     Path("scores/scores.md").write_text("old", encoding="utf-8")
     assert orbitds("eval", *arguments).code != 0
     assert Path("scores/scores.md").read_text(encoding="utf-8") == "old"
     assert orbitds("eval", *arguments, "--overwrite").code == 0
     assert Path("scores/scores.json").read_bytes() == before
-    assert "Reslim" in Path("scores/scores.md").read_text(encoding="utf-8")
+    assert "| prediction |" in Path("scores/scores.md").read_text(encoding="utf-8")
+    assert orbitds("eval", *arguments, "--overwrite", "--label", "mine").code == 0
+    assert "| mine |" in Path("scores/scores.md").read_text(encoding="utf-8")
 
 
 # --- helpers ---
@@ -537,6 +541,7 @@ def _leaves_of_defaults(kind):
 def _arguments(config, stage):
     words = ["--output", "run"] if stage == "train" else []
     for name, value in _leaves(config):
+        name = "from" if name == "start_from" else name  # a keyword of Python
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             group, dot, last = flag.rpartition(".")
@@ -554,7 +559,7 @@ def _arguments(config, stage):
 
 def _flags(kind, prefix="--"):
     for name, field in kind.model_fields.items():
-        flag = prefix + name.replace("_", "-")
+        flag = prefix + (field.alias or name).replace("_", "-")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _flags(field.annotation, f"{flag}.")
         elif flag != "--input":  # a place, explained by the command
@@ -563,3 +568,13 @@ def _flags(kind, prefix="--"):
 
 def _plain(text):
     return text.replace("`", "").replace("\n", " ")
+
+
+def test_a_run_that_saved_and_left_says_so(orbitds, monkeypatch, tmp_path):
+    def leave(*_):
+        raise Stopped("got SIGTERM", 30)
+
+    monkeypatch.setattr("orbitds.train.loop.run", leave)
+    answer = orbitds("train", "--pair", "synthetic", "--output", tmp_path / "run")
+    assert (answer.code, answer.out) == (75, "")
+    assert answer.err == f"{Stopped('got SIGTERM', 30)}\n"

@@ -28,7 +28,7 @@ def test_catalog_list_tells_licence_and_where_the_data_are(orbitds, monkeypatch,
     monkeypatch.delenv("ORBITDS_DATA", raising=False)
     bare = orbitds("catalog", "list").out
     assert re.search(r"^fnoc_navy_winds_2p5deg +2\.5 +1ME +shipped +Public domain$", bare, re.M)
-    assert re.search(r"^era5_0p25deg_arco +0\.25 +1h +network +Copernicus licence$", bare, re.M)
+    assert re.search(r"^era5_0p25deg_arco +0\.25 +1h +network +CC BY 4\.0$", bare, re.M)
     told = r"^eobs_bavaria_0p1_monthly +0\.1 +1ME +{} +Research only$"
     assert re.search(told.format("absent"), bare, re.M)
     (tmp_path / "bavaria_fine_eobs_0p1.nc").touch()
@@ -89,7 +89,7 @@ def test_catalog_show_knows_the_nearest_name(orbitds):
 def test_check_accepts_the_embedded_data(orbitds):
     answer = orbitds("check", "fnoc_navy_winds_2p5deg")
     assert answer.code == 0
-    assert "132, 1982-01-01 to 1992-12-01, every 1 month" in answer.out
+    assert "132, 1982-01-01 to 1992-12-01, every month" in answer.out
     assert "A run would be accepted." in answer.out
 
 

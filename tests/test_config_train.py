@@ -81,3 +81,26 @@ def test_heads_are_shared_whole():
     settings = {"pair": "p", "model": {"width": 12, "heads": 3}, "parallel": {"tensor": 2}}
     with pytest.raises(ValueError, match=r"parallel.tensor that divides .*3 heads.*got 2"):
         parse(TrainConfig, settings, source="here")
+
+
+# --- what a run starts from ---
+
+
+def test_the_start_is_called_from_in_files_and_what_is_written_down():
+    setting = parse(TrainConfig, {"pair": "p", "from": "runs/one"}, source="here")
+    assert setting.start_from == "runs/one"
+    assert setting == TrainConfig(pair="p", start_from="runs/one")
+    written = setting.model_dump_json()
+    assert '"from":"runs/one"' in written
+    assert "start_from" not in written
+    assert TrainConfig.model_validate_json(written) == setting
+    with pytest.raises(ValueError, match="unknown name 'fromm'. Did you mean 'from'?"):
+        parse(TrainConfig, {"pair": "p", "fromm": "runs/one"}, source="here")
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "crps"])
+def test_masked_training_has_no_use_for_spread(kind):
+    setting = TrainConfig(pair="p", objective="masked", loss=LossConfig(kind=kind))
+    assert setting.architecture.predicts == "field"
+    assert setting.minimised == LossConfig(kind="mse")
+    assert setting.loss.kind == kind, "what was asked for is written down as it was"

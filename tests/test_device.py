@@ -18,7 +18,7 @@ def test_the_cpu_is_chosen_by_name_whatever_there_is(monkeypatch):
     assert choose_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cuda0", "", "cpu,0"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cuda0", "", "cpu,0", "meta"])
 def test_what_is_not_there_is_refused(name):
     with pytest.raises(ValueError, match=rf"device of this machine, got '{name}'.*CPU.*`cuda:1`"):
         choose_device(name)

@@ -1,5 +1,8 @@
 """A caller's mistakes on the command line: told plainly, in a frame, with status 1."""
 
+import subprocess
+import sys
+
 import pytest
 
 from orbitds.mistakes import DAMAGED, MISTAKES, explain, fail
@@ -32,3 +35,12 @@ def test_damage_is_told_from_bugs():
     assert DAMAGED.search("NetCDF: HDF error")
     assert DAMAGED.search("blosc decompression failed")
     assert not DAMAGED.search("mat1 and mat2 shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize("command", [["catalog", "list"], ["catalog", "show", "prism_2p5min"]])
+def test_an_output_that_nobody_reads_ends_quietly(command):
+    program = [sys.executable, "-m", "orbitds", *command]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141  # as shells tell of a program ended by SIGPIPE

@@ -142,7 +142,7 @@ def _values(field: xr.DataArray, name: str, missing: Missing) -> dict:
             gap = _place(block, ~valid)
     notes = []
     if tally.low == tally.high and tally.cells > 1 and not tally.implausible:
-        notes.append(f"all values are {tally.low:g} {variable(name).units}")
+        notes.append(f"all values are {tally.low:g} {variable(name).units}".removesuffix(" 1"))
     if tally.missing and missing == "mask":
         notes.append(f"{tally.missing} of {tally.cells} cells are missing, and masked")
     has_values = tally.missing < tally.cells

@@ -45,13 +45,25 @@ def check_pair(name_or_path: str, *, without_coarse: bool = False) -> PairCheck:
         return PairCheck({"pair": Report(variables=(), problems=(str(error),))})
     sides = {} if without_coarse else {"coarse": pair.coarse}
     sides |= {"fine": pair.fine} | ({"statics": pair.statics} if pair.static_names else {})
-    reports = {f"{name_or_path}: {side}": _side(ds) for side, ds in sides.items()}
+    reports = {
+        f"{name_or_path}: {side}": _side(ds, _notes(pair, side)) for side, ds in sides.items()
+    }
     return PairCheck(reports, pair.inputs, _like(pair))
 
 
-def _side(ds: xr.Dataset) -> Report:
+def _side(ds: xr.Dataset, notes: tuple[str, ...]) -> Report:
     names = [str(name) for name in ds.data_vars]
-    return check(ds, names, missing=ds.attrs.get("missing", "error"))
+    report = check(ds, names, missing=ds.attrs.get("missing", "error"))
+    return report.model_copy(update={"notes": (*report.notes, *notes)})
+
+
+def _notes(pair: Pair, side: str) -> tuple[str, ...]:
+    """Return what of a side is left out, and where the statics are from."""
+    if side == "statics":
+        source = pair.statics.attrs.get("source")
+        return (f"from {source}",) if source else ()
+    mark = f"{side}: "
+    return tuple(note.removeprefix(mark) for note in pair.notes if note.startswith(mark))
 
 
 def _like(pair: Pair) -> Callable[[Grid], Sequence[str]]:

@@ -114,7 +114,7 @@ def _times(times: TimesCheck) -> str:
         return f"{times.count}, without dates"
     told = f"{times.count}, {times.first}"
     if times.count > 1:
-        told += f" to {times.last}, every {times.step}"
+        told += f" to {times.last}, every {(times.step or '').removeprefix('1 ')}"
     if times.step == "irregular":
         told = told.replace("every irregular", "at irregular steps")
     if times.calendar not in (None, "standard", "proleptic_gregorian"):
@@ -128,9 +128,10 @@ def _times(times: TimesCheck) -> str:
 
 def _grid(grid: GridCheck) -> str:
     height, width = grid.spacing_deg
+    km = f"{grid.spacing_km:.0f}" if grid.spacing_km >= 100 else f"{grid.spacing_km:.3g}"
     told = (
         f"{grid.rows} x {grid.columns} cells of {height:.4g} x {width:.4g} degrees "
-        f"({grid.spacing_km:.3g} km), latitude {grid.latitude[0]:g} to {grid.latitude[1]:g}, "
+        f"({km} km), latitude {grid.latitude[0]:g} to {grid.latitude[1]:g}, "
         f"longitude {grid.longitude[0]:g} to {grid.longitude[1]:g}"
     )
     return told + (", round the globe" if grid.periodic else "")

@@ -1,10 +1,13 @@
 """Earlier times of the inputs as further variables: ``2m_temperature@-1`` is one step before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import xarray as xr
 
+from orbitds.data.door import Entered, enter
 from orbitds.data.times import check_unbroken
+from orbitds.data.values import Missing
 from orbitds.variables import without_steps
 
 MARK = "@-"
@@ -56,3 +59,29 @@ def join_earlier(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
         )
         fields[name] = earlier.assign_coords(time=now["time"])
     return xr.Dataset(fields, attrs=ds.attrs).unify_chunks()
+
+
+def enter_with_earlier(
+    ds: xr.Dataset, names: Sequence[str], *, missing: Missing = "error"
+) -> Entered:
+    """Return what a model looks at in canonical form, earlier times beside those of now.
+
+    Parameters
+    ----------
+    names
+        Wanted variables, with and without suffix.
+    missing
+        As in :func:`~orbitds.data.door.enter`.
+
+    Raises
+    ------
+    ValueError
+        As ``enter`` does; with a suffix among the names also if steps are left out of the time
+        axis, or if there are too few.
+    """
+    history = max(map(steps_back, names))
+    bare = tuple(dict.fromkeys(map(base_name, names)))
+    entered = enter(ds, bare, missing=missing, times="unbroken" if history else "any")
+    return replace(
+        entered, ds=join_earlier(entered.ds, names), layout=entered.layout.without_first(history)
+    )

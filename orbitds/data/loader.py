@@ -29,6 +29,8 @@ class Loaded(NamedTuple):
     sample: Sample
     indices: list[int]
     """Which samples of the pair they are."""
+    place: int
+    """Place of the first of them in the step's batch of all ranks."""
 
 
 def training_loader(
@@ -71,7 +73,8 @@ def training_loader(
     batches = stored_batches(readers, device, order, workers=workers, prefetch=prefetch)
     for task, batch in _ahead(batches, device):
         chosen = batch._replace(mirror=mirrored(mirror, order.seed, task.step))
-        yield Loaded(task.pair, samples[task.pair].assemble(chosen), task.indices)
+        sample = samples[task.pair].assemble(chosen)
+        yield Loaded(task.pair, sample, task.indices, task.place)
 
 
 def stored_batches(

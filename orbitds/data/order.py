@@ -22,6 +22,8 @@ class Task(NamedTuple):
     """Which of the run's pairs."""
     indices: list[int]
     """Samples of that pair."""
+    place: int
+    """Place of the first of them in the step's batch of all ranks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +167,7 @@ class MixedSampler(Sampler[Task]):
                 part * len(indices) // self.order.parts for part in range(self.order.parts + 1)
             ]
             for first, end in itertools.pairwise(edges):
-                yield Task(step, pair, indices[first:end])
+                yield Task(step, pair, indices[first:end], self.order.share.start + first)
 
 
 def mirrored(axes: Sequence[str], seed: int, step: int) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
-from orbitds.grid import TOLERANCE_CELLS, Grid, block_mean
+from orbitds.grid import TIE, TOLERANCE_CELLS, Grid, block_mean
 
-# A cell has a value where the source covers at least this share of it.
+# A cell has a value where at least this share of it has, and is covered at all.
 LEAST_SHARE = 0.5
 
 
@@ -70,41 +70,62 @@ class Regridder:
         return cls(overlap(south, north), csr_array(columns), area)
 
     def __call__(
-        self, fields: Float[np.ndarray, "*B H W"], *, least_share: float = LEAST_SHARE
+        self, fields: Float[np.ndarray, "*B H W"], *, least_valid: float = LEAST_SHARE
     ) -> Float[np.ndarray, "*B h w"]:
-        """Return the means; a cell is missing where less than ``least_share`` of it is covered."""
+        """Return the means; a cell is missing where the source grid covers less than half of it.
+
+        Parameters
+        ----------
+        least_valid
+            Share, 0 to 1, of what is covered of a cell that must have values; see ``block_mean``.
+        """
         flat = fields.reshape(-1, *fields.shape[-2:])
         result = np.empty((len(flat), *self.area.shape), np.promote_types(fields.dtype, np.float32))
         whole = self._sum(np.ones(fields.shape[-2:]))
+        outside = whole < (LEAST_SHARE - TOLERANCE_CELLS) * self.area
         for mean, field in zip(result, flat, strict=True):
             absent = np.isnan(field)
             # float64 inside, as block_mean
             total = self._sum(np.where(absent, 0.0, field).astype(np.float64))
-            covered = self._sum((~absent).astype(np.float64)) if absent.any() else whole
-            short = covered < (least_share - TOLERANCE_CELLS) * self.area
-            mean[...] = np.where(short, np.nan, total / np.where(covered > 0, covered, np.nan))
+            valid = self._sum((~absent).astype(np.float64)) if absent.any() else whole
+            if least_valid < 1:
+                short = valid < (least_valid - TIE) * whole
+            else:
+                short = self._sum(absent.astype(np.float64)) > 0
+            mean[...] = np.where(
+                short | outside, np.nan, total / np.where(valid > 0, valid, np.nan)
+            )
         return result.reshape(*fields.shape[:-2], *self.area.shape)
 
     def _sum(self, field: np.ndarray) -> np.ndarray:
         return (self.columns @ (self.rows @ field).T).T
 
 
-def regrid(ds: xr.Dataset, target: Grid) -> xr.Dataset:
+def regrid(ds: xr.Dataset, target: Grid, *, least_valid: float = LEAST_SHARE) -> xr.Dataset:
     """Return a canonical dataset on another grid by conservative means, lazily.
 
     A whole number of cells makes block means; anything else is weighted by the area shared.
+
+    Parameters
+    ----------
+    least_valid
+        Share of a cell, 0 to 1, that must have values where the dataset declares missing ones;
+        where it does not, a missing value makes the cell missing.
     """
+    least = least_valid if ds.attrs.get("missing") == "mask" else 1.0
     source = Grid.of(ds)
     if source.matches(target):
         coordinates = _coordinates(ds, target)
         return ds.assign_coords(coordinates)
     if (factor := _whole(source, target)) is not None:
-        return block_mean(ds, factor).assign_coords(_coordinates(ds, target))
+        means = block_mean(ds, factor, least_valid=least)
+        return means.assign_coords(_coordinates(ds, target))
     mean = Regridder.between(source, target)
     fields = {
         name: xr.apply_ufunc(
             mean,
             _whole_fields(ds[name]),
+            kwargs={"least_valid": least},
             input_core_dims=[["latitude", "longitude"]],
             output_core_dims=[["latitude", "longitude"]],
             exclude_dims={"latitude", "longitude"},

@@ -19,11 +19,12 @@ from orbitds.catalog import (
     open_dataset,
     pair_entry,
 )
+from orbitds.data.align import in_region
 from orbitds.data.daily import Days
 from orbitds.data.door import enter
 from orbitds.data.pair import open_pair, statics_on
 from orbitds.data.recipe import Recipe
-from orbitds.data.regrid import cell_grid, regrid
+from orbitds.data.regrid import LEAST_SHARE, cell_grid, regrid
 from orbitds.grid import TOLERANCE_CELLS, Grid
 from orbitds.variables import without_steps
 
@@ -68,11 +69,6 @@ def open_source(recipe: Recipe) -> Source:
         If the datasets do not fit each other, or a grid cannot be made of them.
     """
     entry = pair_entry(recipe.pair)
-    if entry.region is not None and (entry.aggregate or recipe.resolution_deg or recipe.factor):
-        raise ValueError(
-            f"Wanted a pair without `region` where days or grids are made, got {recipe.pair}. "
-            "Prepare the whole, or leave days and grids as they are."
-        )
     if entry.aggregate is None and recipe.resolution_deg is None and recipe.factor is None:
         return _as_it_is(recipe, entry)
     coarsen = entry.coarse.coarsen if isinstance(entry.coarse, CoarsenEntry) else None
@@ -95,19 +91,25 @@ def open_source(recipe: Recipe) -> Source:
     coarse_grid.factor_to(fine_grid)
     times, (coarse_at, fine_at) = _common(coarse.times, fine.times, recipe.pair)
 
+    least = entry.coarse.least_valid if isinstance(entry.coarse, CoarsenEntry) else LEAST_SHARE
+
     def read(steps: slice) -> tuple[xr.Dataset, xr.Dataset]:
-        both = ((coarse, coarse_at, coarse_grid), (fine, fine_at, fine_grid))
-        first, second = (regrid(of.read(at(steps)), grid) for of, at, grid in both)
-        return first, second
+        first = regrid(coarse.read(coarse_at(steps)), coarse_grid, least_valid=least)
+        second = regrid(fine.read(fine_at(steps)), fine_grid)
+        # after regridding: the cells at the border of the region know what lies beyond it
+        return (first, second) if entry.region is None else in_region(first, second, entry.region)
 
     done = [*dict.fromkeys((*fine.done, *coarse.done))]
     for side, old, new in (("fine", whole, fine_grid), ("coarse", given, coarse_grid)):
         if not old.matches(new):
             done.append(f"{side} data regridded conservatively from {old} to {new}")
+    like = read(slice(0, 1))[1]
+    if entry.region is not None:
+        done.append(f"kept to the region: fine {Grid.of(like)}")
     return Source(
         times,
         read,
-        _statics(entry, fine_grid, fine.read(slice(0, 1))),
+        _statics(entry, like),
         entry,
         entry.same_product or coarsen is not None,
         max(coarse.chunk, fine.chunk),
@@ -181,12 +183,10 @@ def _places(at: np.ndarray) -> Callable[[slice], slice | np.ndarray]:
     return place
 
 
-def _statics(entry: PairEntry, grid: Grid, like: xr.Dataset) -> xr.Dataset:
+def _statics(entry: PairEntry, fine: xr.Dataset) -> xr.Dataset:
     """Return the static fields of a pair on the fine grid; the user's are regridded to it."""
-    coordinates = {
-        "latitude": ("latitude", grid.latitude_deg, like["latitude"].attrs),
-        "longitude": ("longitude", grid.longitude_deg, like["longitude"].attrs),
-    }
+    grid = Grid.of(fine)
+    coordinates = {axis: fine[axis] for axis in ("latitude", "longitude")}
     cells = xr.Dataset(coords=coordinates)
     if not isinstance(entry.statics, StaticsEntry):
         return statics_on(entry.statics, cells)

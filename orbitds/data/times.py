@@ -30,6 +30,11 @@ class Cadence:
     gap: tuple[str, str] | None = None
     """The times on both sides of the first of them."""
 
+    @property
+    def every(self) -> str:
+        """The step as it follows the word: every ``day``, every ``6 hours``."""
+        return self.label.removeprefix("1 ")
+
 
 def check_times(time: xr.DataArray) -> None:
     """Refuse times that are no dates, not in order, or there twice.

@@ -170,7 +170,7 @@ def _length(row: Variable, per: str, time: xr.DataArray | None) -> Factor:
         return days_in_month(time).astype(np.float64)
     raise ValueError(
         f"Wanted {row.name}, which is summed over a {row.period}, got a rate per {per}. "
-        f"Give daily data, or Name the variable of a {per}: {_of_period(row, per) or 'none known'}."
+        f"Give daily data, or name the variable of a {per}: {_of_period(row, per) or 'none known'}."
     )
 
 
@@ -180,7 +180,7 @@ def _step(per: str, time: xr.DataArray | None) -> float:
     if found is None or per != "day":
         raise ValueError(
             "Wanted a rate and at least two dates, to know the amount of each step, got a rate per "
-            f"{per} {'without dates' if found is None else f'every {found.label}'}. "
+            f"{per} {'without dates' if found is None else f'every {found.every}'}. "
             "Give more times."
         )
     return found.step_s / DAY_S
@@ -198,16 +198,16 @@ def _check_period(
     if step_days < shortest * (1 - _SLACK):
         raise ValueError(
             f"Wanted {row.name}, which is summed over a {row.period}, got {field.name!r} in "
-            f"{given!r} every {found.label}. Prepare the data, which sums them up: orbitds prepare."
+            f"{given!r} every {found.every}. Prepare the data, which sums them up: orbitds prepare."
         )
     # a rate holds over any step, and a name of the vocabulary says itself what it is summed over
     is_told = per is not None or field.name == row.name
     if step_days > longest * (1 + _SLACK) and not is_told:
         raise ValueError(
             f"Wanted {row.name}, which is summed over a {row.period}, got {field.name!r} in "
-            f"{given!r} every {found.label}: of what period is unknown. If it is a mean rate, "
-            f"State it: ds[{str(field.name)!r}].attrs['units'] = '{given} day-1'; if it is of one "
-            f"{row.period}, Rename it: ds.rename({{{str(field.name)!r}: {row.name!r}}})."
+            f"{given!r} every {found.every}, but not the period that it is of. State it if it is a "
+            f"mean rate: ds[{str(field.name)!r}].attrs['units'] = '{given} {row.period}-1'. Rename "
+            f"it if it is of one {row.period}: ds.rename({{{str(field.name)!r}: {row.name!r}}})."
         )
 
 

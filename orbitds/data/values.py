@@ -13,6 +13,8 @@ Missing = Literal["error", "mask"]
 FILL_VALUES = (9.969209968386869e36, 1e20, 1e30, 1e35, -9999.0, -9999.9, -999.0, -99.0, -32767.0,
                -32768.0, 32767.0, 9999.0, -1e20, -1e30, 3.4028234663852886e38,
                -3.4028234663852886e38)  # fmt: skip
+# 0 degrees Celsius.
+ZERO_C_K = 273.15
 # A value that occurs so often among the implausible ones is a constant that was written there.
 _OFTEN = 3
 
@@ -69,16 +71,13 @@ class Tally:
         # undecoded fill values explain implausible values better than NaN beside them does
         if self.implausible:
             return self._implausible(row)
+        if self.missing == self.cells:  # a mask would not help
+            return nothing_there(self.name, self.missing, self.cells)
         if self.missing and missing == "error":
             return (
                 f"Wanted {self.name} without missing values, got NaN in {self.missing} of "
                 f"{self.cells} cells. Fill them, cut the region to valid cells, or declare "
                 "`missing: mask`: in the catalog, as --missing mask, or as missing='mask'."
-            )
-        if self.missing == self.cells:
-            return (
-                f"Wanted values of {self.name}, got NaN in all of {self.cells} cells. "
-                "Check the region, the period and the mask."
             )
         return None
 
@@ -90,12 +89,27 @@ class Tally:
             f"{self.cells} cells. "
         )
         if self.fill is None:
+            if row.units == "K" and low <= self.low + ZERO_C_K and self.high + ZERO_C_K <= high:
+                return told + "Correct the `units` attribute: they would be plausible in 'degC'."
             return told + "Check the unit and undecoded fill values."
         value, count = self.fill
         return told + (
             f"Check the unit and undecoded fill values: {value:g} {row.units} stands in {count} "
             "of them. Name it in the attribute _FillValue before decoding, or use ds.where."
         )
+
+
+def nothing_there(name: str, missing: int, cells: int) -> str | None:
+    """Return why a run refuses a variable without a single value, None if it has some.
+
+    That of a whole dataset is a mistake, mask or not; a part of one may be all sea.
+    """
+    if missing < cells:
+        return None
+    return (
+        f"Wanted values of {name}, got NaN in all of {cells} cells. "
+        "Check the region, the period and the mask."
+    )
 
 
 def check_missing(missing: str) -> Missing:

@@ -8,21 +8,28 @@ import xarray as xr
 from torch import Tensor
 
 from orbitds.catalog import open_dataset
-from orbitds.checkpoint import Checkpoint, load_checkpoint
+from orbitds.checkpoint import MADE_WITH, Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
 from orbitds.data.align import start_with
 from orbitds.data.blocks import block_slices, time_blocks
 from orbitds.data.door import enter
 from orbitds.data.gaps import fill_gaps
 from orbitds.data.values import Missing, check_values
-from orbitds.eval.baselines import baselines, months_climatology, scales_by_ratio
+from orbitds.eval.baselines import (
+    DELTA,
+    INTERPOLATIONS,
+    baselines,
+    months_climatology,
+    scales_by_ratio,
+)
 from orbitds.eval.report import Row, Table, write_report
 from orbitds.grid import Grid
 from orbitds.metrics import Scores
 from orbitds.progress import progress
 from orbitds.variables import table, variable
 
-MODEL = "Reslim"
+# What a prediction is called that says nothing of itself.
+PREDICTION = "prediction"
 
 
 def run(config: EvalConfig) -> Table:
@@ -52,7 +59,12 @@ def run(config: EvalConfig) -> Table:
     ):
         checkpoint = load_checkpoint(config.checkpoint) if config.checkpoint else None
         scored = score(
-            prediction, truth, coarse=coarse, checkpoint=checkpoint, missing=config.missing
+            prediction,
+            truth,
+            coarse=coarse,
+            checkpoint=checkpoint,
+            missing=config.missing,
+            label=config.label,
         )
     write_report(scored, config.output)
     return scored
@@ -65,6 +77,7 @@ def score(
     coarse: xr.Dataset | None = None,
     checkpoint: Checkpoint | None = None,
     missing: Missing = "error",
+    label: str | None = None,
 ) -> Table:
     """Return the scores of a prediction, and of the simple methods where ``coarse`` is given.
 
@@ -78,6 +91,9 @@ def score(
         Whether NaN in prediction and coarse data is an error or a mask: then cells without a
         prediction count for no method, and gaps of the coarse data are filled from the nearest
         cell. The truth may always be masked.
+    label
+        What the prediction is called in the table; by default the checkpoint that its attributes
+        name, or else ``prediction``.
 
     Raises
     ------
@@ -85,20 +101,21 @@ def score(
         If there is no common variable or time, or the grids differ.
     """
     names = _common_variables(prediction, truth)
+    own = _label(label or str(prediction.attrs.get(MADE_WITH) or PREDICTION))
     sides = {
-        MODEL: enter(prediction, names, missing=missing).ds,
+        PREDICTION: enter(prediction, names, missing=missing).ds,
         "truth": enter(truth, names, missing="mask").ds,
     }
     grid = Grid.of(sides["truth"])
-    if not grid.matches(Grid.of(sides[MODEL])):
+    if not grid.matches(Grid.of(sides[PREDICTION])):
         raise ValueError(
             f"Wanted prediction and truth on one grid, got prediction "
-            f"{Grid.of(sides[MODEL])} and truth {grid}. Regrid one of the two."
+            f"{Grid.of(sides[PREDICTION])} and truth {grid}. Regrid one of the two."
         )
     if coarse is not None:
         sides["coarse"] = enter(coarse, _shared_with(coarse, names), missing=missing).ds
         cells = Grid.of(sides["coarse"])
-        sides |= {side: start_with(sides[side], cells) for side in (MODEL, "truth")}
+        sides |= {side: start_with(sides[side], cells) for side in (PREDICTION, "truth")}
         grid = Grid.of(sides["truth"])
     sides = _at_common_times(sides)
     scores: dict[tuple[str, str], Scores] = {}
@@ -107,9 +124,9 @@ def score(
         for name in names:
             target = _tensor(block["truth"], name)
             check_values(name, target.numpy(), missing="mask")
-            fields = {MODEL: _tensor(block[MODEL], name)}
+            fields = {own: _tensor(block[PREDICTION], name)}
             if missing == "mask":
-                target[fields[MODEL].isnan()] = torch.nan
+                target[fields[own].isnan()] = torch.nan
             if "coarse" in block and name in block["coarse"]:
                 fields |= _simple(block["coarse"], name, grid, checkpoint)
             for method, field in fields.items():
@@ -121,6 +138,11 @@ def score(
         for (name, method), sums in scores.items()
     )
     return Table(rows, len(times), str(times[0])[:10], str(times[-1])[:10], str(grid))
+
+
+def _label(name: str) -> str:
+    """Return what the prediction is called, which no simple method is."""
+    return f"{name} ({PREDICTION})" if name in (*INTERPOLATIONS, DELTA) else name
 
 
 def _simple(
@@ -175,7 +197,7 @@ def _has(ds: xr.Dataset, name: str) -> bool:
 
 
 def _at_common_times(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    common = sides[MODEL].indexes["time"]
+    common = sides[PREDICTION].indexes["time"]
     for ds in sides.values():
         common = common.intersection(ds.indexes["time"])
     if len(common) == 0:

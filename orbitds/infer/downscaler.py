@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -12,14 +11,20 @@ import xarray as xr
 from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from orbitds.data.door import enter
-from orbitds.data.history import base_name, join_earlier, steps_back
+from orbitds.data.history import enter_with_earlier
 from orbitds.data.pair import stack
 from orbitds.data.values import Missing, check_missing, check_values
 from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.constrain import check_constraints, constrained
-from orbitds.infer.mask import POLICY, filled, missing_cells, on_fine_cells, told
+from orbitds.infer.mask import (
+    POLICY,
+    check_some_values,
+    filled,
+    missing_cells,
+    on_fine_cells,
+    told,
+)
 from orbitds.infer.template import blank, dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for
 from orbitds.infer.windows import run_windows
@@ -56,10 +61,7 @@ def downscale(
         device=device,
     )
     checkpoint = downscaler.checkpoint
-    names = tuple(dict.fromkeys(map(base_name, checkpoint.inputs)))
-    history = max(map(steps_back, checkpoint.inputs))
-    entered = enter(ds, names, missing=missing, times="unbroken" if history else "any")
-    entered = replace(entered, ds=join_earlier(entered.ds, checkpoint.inputs))
+    entered = enter_with_earlier(ds, checkpoint.inputs, missing=missing)
     downscaler.check_grid(Grid.of(entered.ds))
     if entered.ds.chunks:
         grid = downscaler.fine_grid(Grid.of(entered.ds))
@@ -67,16 +69,19 @@ def downscale(
         coarse = entered.ds.chunk(latitude=-1, longitude=-1).unify_chunks()
         if max(coarse.chunksizes["time"]) > block:
             coarse = coarse.chunk(time=block)
-        template = blank(downscaler.variables, coarse, grid, checkpoint)
+        statics = downscaler.statics_source(grid)
+        template = blank(downscaler.variables, coarse, grid, checkpoint, statics=statics)
         fine = xr.map_blocks(downscaler, coarse, template=template)
     else:
+        if missing == "mask":
+            gaps = {name: int(entered.ds[name].isnull().sum()) for name in checkpoint.inputs}
+            check_some_values(gaps, entered.ds[checkpoint.inputs[0]].size)
         fine = downscaler(entered.ds)
     if downscaler.constraints:
         fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
     if missing == "mask":
         fine = fine.assign_attrs({POLICY: missing})
-    layout = entered.layout.without_first(history)
-    return layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
+    return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
 
 class Downscaler:
@@ -105,6 +110,7 @@ class Downscaler:
         self._checkpoint = (
             checkpoint if isinstance(checkpoint, Checkpoint) else find_checkpoint(str(checkpoint))
         )
+        self._check_objective()
         self.variables = self._chosen(variables)
         self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = batch_size
@@ -142,6 +148,14 @@ class Downscaler:
         """Return the grid of the output."""
         return grid.refine(self.checkpoint.factor, self.checkpoint.model.placement)
 
+    def statics_source(self, fine_grid: Grid) -> str | None:
+        """Return where the static fields used on a grid are from; None if that is not known."""
+        description = self.checkpoint.description
+        if description.statics and self._cut(fine_grid)[0] is None:
+            return "none"
+        source = description.provenance.get("statics")
+        return None if source is None else str(source)
+
     def __call__(self, coarse: xr.Dataset) -> xr.Dataset:
         """Return the fine fields of a canonical dataset.
 
@@ -162,7 +176,8 @@ class Downscaler:
         fine[torch.tensor(on_fine_cells(gaps, checkpoint.factor))] = torch.nan
         inputs = torch.tensor(fields)
         values = constrained(fine, inputs, fine_grid, checkpoint, self.variables, self.constraints)
-        answer = dress(values, coarse, fine_grid, checkpoint)
+        statics = self.statics_source(fine_grid)
+        answer = dress(values, coarse, fine_grid, checkpoint, statics=statics)
         return told(answer) if self.missing == "mask" else answer
 
     def _run(self, fields: Tensor, time: xr.DataArray, grid: Grid, region: Region | None) -> Tensor:
@@ -243,6 +258,14 @@ class Downscaler:
 
     def _tile_grid(self, grid: Grid) -> TileGrid:
         return cut_for(self.checkpoint.model, grid, self.tiles)
+
+    def _check_objective(self) -> None:
+        if self.checkpoint.description.objective == "masked":
+            raise ValueError(
+                f"Wanted a checkpoint that has learned to downscale, got "
+                f"{self.checkpoint.name!r}, which was pre-trained to reconstruct hidden parts of "
+                "its inputs. Train a run that starts from it: `orbitds train --from` this folder."
+            )
 
     def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
         outputs = self.checkpoint.outputs

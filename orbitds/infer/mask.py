@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float
 
 from orbitds.data.blocks import time_blocks
 from orbitds.data.gaps import fill_gaps
+from orbitds.data.history import base_name
 from orbitds.data.pair import stack
+from orbitds.data.values import nothing_there
 
 # Attributes of the answer: the policy, and of each variable the fine cells without a value.
 POLICY, COUNT = "orbitds_missing", "orbitds_masked_cells"
@@ -48,12 +50,41 @@ def on_fine_cells(coarse: Bool[np.ndarray, "*B H W"], factor: int) -> Bool[np.nd
 def count_masked(
     coarse: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str], factor: int
 ) -> dict[str, int]:
-    """Return how many fine cells of each output are missing, reading in blocks of time."""
-    counts = np.zeros(len(outputs), dtype=np.int64)
+    """Return how many fine cells of each output are missing, reading in blocks of time.
+
+    Raises
+    ------
+    ValueError
+        If an input has no value at any time.
+    """
+    counts, gaps = np.zeros(len(outputs), dtype=np.int64), np.zeros(len(inputs), dtype=np.int64)
     for (block,) in time_blocks(coarse):
         fields = stack(block, inputs).transpose("time", ...).values
         counts += missing_cells(fields, inputs, outputs).sum(axis=(0, 2, 3))
+        gaps += np.isnan(fields).sum(axis=(0, 2, 3))
+    check_some_values(dict(zip(inputs, map(int, gaps), strict=True)), coarse[inputs[0]].size)
     return {name: int(count) * factor**2 for name, count in zip(outputs, counts, strict=True)}
+
+
+def check_some_values(missing: Mapping[str, int], cells: int) -> None:
+    """Refuse inputs that have no value at all, now or earlier: nothing would be in the answer.
+
+    Parameters
+    ----------
+    missing
+        Missing cells of each input, those of earlier times too.
+    cells
+        Cells of an input at all times.
+
+    Raises
+    ------
+    ValueError
+        With the first such variable.
+    """
+    for name in dict.fromkeys(map(base_name, missing)):
+        counts = [count for other, count in missing.items() if base_name(other) == name]
+        if problem := nothing_there(name, min(counts), cells):
+            raise ValueError(problem)
 
 
 def told(fine: xr.Dataset, counts: Mapping[str, int] | None = None) -> xr.Dataset:

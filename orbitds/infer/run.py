@@ -8,7 +8,8 @@ import xarray as xr
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import load_checkpoint
 from orbitds.config import InferConfig
-from orbitds.data.door import declared_missing, enter
+from orbitds.data.door import declared_missing
+from orbitds.data.history import enter_with_earlier
 from orbitds.infer.downscaler import Tiles, downscale
 from orbitds.infer.mask import count_masked, told
 from orbitds.infer.writers import check_output, write
@@ -44,7 +45,7 @@ def run(config: InferConfig) -> Path:
 def _counted(fine: xr.Dataset, coarse: xr.Dataset, config: InferConfig) -> xr.Dataset:
     """Count the masked cells beforehand: attributes are written before the values."""
     checkpoint = load_checkpoint(config.checkpoint)
-    entered = enter(coarse, checkpoint.inputs, missing="mask").ds
+    entered = enter_with_earlier(coarse, checkpoint.inputs, missing="mask").ds
     counts = count_masked(entered, checkpoint.inputs, checkpoint.outputs, checkpoint.factor)
     for name, field in fine.data_vars.items():
         share = counts[str(name)] / field.size

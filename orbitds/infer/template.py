@@ -8,14 +8,22 @@ import dask.array
 import numpy as np
 import xarray as xr
 
-from orbitds.checkpoint import Checkpoint
+from orbitds.checkpoint import MADE_WITH, Checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.grid import Grid
 from orbitds.variables import variable
 
+# Attribute of the answer: where the static fields are from, "none" where the model did without.
+STATICS = "orbitds_statics"
+
 
 def dress(
-    fields: Mapping[str, Any], coarse: xr.Dataset, grid: Grid, checkpoint: Checkpoint
+    fields: Mapping[str, Any],
+    coarse: xr.Dataset,
+    grid: Grid,
+    checkpoint: Checkpoint,
+    *,
+    statics: str | None = None,
 ) -> xr.Dataset:
     """Return arrays [T, Hf, Wf] as a canonical dataset with everything a reader needs.
 
@@ -27,6 +35,8 @@ def dress(
         The canonical input: its times and global attributes come along.
     grid
         The fine grid.
+    statics
+        Where the static fields are from that the model was given, if that is known.
     """
     ds = xr.Dataset(
         {name: (DIMENSIONS, values, _attributes(name, coarse)) for name, values in fields.items()},
@@ -38,17 +48,22 @@ def dress(
             "longitude_bnds": (("longitude", "bnds"), grid.longitude_bounds_deg),
         },
     )
-    return ds.assign_attrs(_provenance(coarse, checkpoint))
+    return ds.assign_attrs(_provenance(coarse, checkpoint, statics))
 
 
 def blank(
-    names: Sequence[str], coarse: xr.Dataset, grid: Grid, checkpoint: Checkpoint
+    names: Sequence[str],
+    coarse: xr.Dataset,
+    grid: Grid,
+    checkpoint: Checkpoint,
+    *,
+    statics: str | None = None,
 ) -> xr.Dataset:
     """Return the output dataset before its values: lazy, chunked in time as the input is."""
     shape = (coarse.sizes["time"], *grid.shape)
     chunks = (coarse.chunksizes["time"], grid.shape[0], grid.shape[1])
     values = dask.array.zeros(shape, chunks=chunks, dtype=np.float32)
-    return dress(dict.fromkeys(names, values), coarse, grid, checkpoint)
+    return dress(dict.fromkeys(names, values), coarse, grid, checkpoint, statics=statics)
 
 
 def _attributes(name: str, coarse: xr.Dataset) -> dict[str, str]:
@@ -71,18 +86,24 @@ def _axis(name: str, direction: str, axis: str) -> dict[str, str]:
     }
 
 
-def _provenance(coarse: xr.Dataset, checkpoint: Checkpoint) -> dict[str, str]:
+def _provenance(coarse: xr.Dataset, checkpoint: Checkpoint, statics: str | None) -> dict[str, str]:
     version = metadata.version("orbitds")
     done = (
         f"downscaled {checkpoint.factor}x by orbitds {version} with the checkpoint "
         f"{checkpoint.name} (weights sha256 {checkpoint.fingerprint})"
     )
-    kept = {key: value for key, value in coarse.attrs.items() if key != "missing"}
+    left_out = {"missing", STATICS}  # ours of the input, and of an earlier answer
+    kept = {key: value for key, value in coarse.attrs.items() if key not in left_out}
     earlier = kept.get("history")
-    return kept | {
-        "Conventions": "CF-1.11",
-        "history": f"{earlier}\n{done}" if earlier else done,
-        "orbitds_version": version,
-        "orbitds_checkpoint": checkpoint.name,
-        "orbitds_checkpoint_sha256": checkpoint.fingerprint,
-    }
+    used = {} if statics is None else {STATICS: statics}
+    return (
+        kept
+        | used
+        | {
+            "Conventions": "CF-1.11",
+            "history": f"{earlier}\n{done}" if earlier else done,
+            "orbitds_version": version,
+            MADE_WITH: checkpoint.name,
+            "orbitds_checkpoint_sha256": checkpoint.fingerprint,
+        }
+    )

@@ -5,7 +5,7 @@ so the patch projection is folded into the keys and values: scores and outputs a
 P^2 + 1 numbers per variable instead of D, exactly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -13,6 +13,8 @@ from einops import einsum, rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from orbitds.model.interface import unchanged
 
 
 class VariableAggregation(nn.Module):
@@ -24,6 +26,17 @@ class VariableAggregation(nn.Module):
         Names of the variables it knows; ``forward`` takes any of them, in any order.
     drop_variables
         Probability that a variable of a sample is left out in training; at least one stays.
+
+    Attributes
+    ----------
+    own
+        From the number of given variables to those that this process works on: all of them, or what
+        training puts there where processes share the variables of a sample.
+    combine
+        From what the own variables give (``_weigh``) to what all give, and the part of the own ones
+        in the weights of each place and head. None where they are all.
+    add
+        From an image of the own variables to that of all.
 
     References
     ----------
@@ -45,6 +58,9 @@ class VariableAggregation(nn.Module):
         self.patch = patch
         self.heads = heads
         self.drop_variables = drop_variables
+        self.own: Callable[[int], slice] = slice
+        self.combine: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+        self.add: Callable[[Tensor], Tensor] = unchanged
         count, pixels = len(self.variables), patch * patch
         # e_v = embed[v] x_v + bias[v]; the bias is the patch bias and the variable embedding in one
         self.embed = nn.Parameter(torch.randn(count, width, pixels) * pixels**-0.5)
@@ -80,26 +96,33 @@ class VariableAggregation(nn.Module):
             rows = fields.shape[-2] // self.patch
             weight = rearrange(weight, "b (h w) v -> b v h w", h=rows)
             cells = repeat(weight, "b v h w -> b v (h p) (w q)", p=self.patch, q=self.patch)
-            return tokens, (cells * fields).sum(dim=1)
+            return tokens, self.add((cells * fields[:, self.own(len(variables))]).sum(dim=1))
 
     def _attend(
         self, fields: Tensor, variables: Sequence[str]
-    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N h V"]]:
-        index = self._index(variables, fields.shape[1]).to(fields.device)
+    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N h v"]]:
+        """Return the tokens, and the weights of the own variables."""
+        own = self.own(len(variables))
+        index = self._index(variables, fields.shape[1])[own].to(fields.device)
         with _full_precision(fields.device.type):  # small products
             folded = self._fold(index)
         dropped = None
         if self.training and self.drop_variables > 0:
-            dropped = self._dropped(fields)
+            dropped = self._dropped(fields)[:, own]
+        fields = fields[:, own]
         if torch.is_grad_enabled():
             # the weighted pixels are V times as large as a token and cheap: made again in the
             # backward pass, they are never kept
-            out, weights = checkpoint(
+            out, weights, level = checkpoint(
                 self._weigh, fields, dropped, *folded, use_reentrant=False, preserve_rng_state=False
             )
         else:
-            out, weights = self._weigh(fields, dropped, *folded)
-        return self.project(out), weights
+            out, weights, level = self._weigh(fields, dropped, *folded)
+        if self.combine is not None:
+            assert level is not None
+            out, part = self.combine(out, level)
+            weights = weights * part[..., None]
+        return self.project(rearrange(out, "b n h d -> b n (h d)")), weights
 
     def _weigh(
         self,
@@ -109,15 +132,23 @@ class VariableAggregation(nn.Module):
         key_bias: Tensor,
         value: Tensor,
         value_bias: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Float[Tensor, "B N h d"], Float[Tensor, "B N h v"], Float[Tensor, "B N h"] | None]:
+        """Return the weighted mean of the values, the weights, and the level of the scores.
+
+        The level, the logarithm of the sum of their exponentials, is what means of several groups
+        of variables are weighted by; without a need for it there is none.
+        """
         pixels = rearrange(fields, "b v (h p) (w q) -> b (h w) v (p q)", p=self.patch, q=self.patch)
         scores = einsum(pixels, key.to(pixels), "b n v k, h v k -> b n h v") + key_bias
         if dropped is not None:
-            scores = scores.masked_fill(dropped[:, None, None, :], -torch.inf)
+            # finite, so that a process may have lost all of its variables: none weighs anything
+            lowest = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill(dropped[:, None, None, :], lowest)
         weights = scores.softmax(dim=-1)
         out = einsum(weights, pixels, value.to(pixels), "b n h v, b n v k, h v k d -> b n h d")
         out = out + einsum(weights, value_bias.to(weights), "b n h v, h v d -> b n h d")
-        return rearrange(out, "b n h d -> b n (h d)"), weights
+        level = None if self.combine is None else scores.logsumexp(dim=-1)
+        return out, weights, level
 
     def _index(self, variables: Sequence[str], fields: int) -> Int[Tensor, " V"]:
         unknown = [name for name in variables if name not in self.variables]

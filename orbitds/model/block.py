@@ -1,6 +1,6 @@
 """The transformer block: pre-norm attention and MLP, with stochastic depth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange
@@ -17,6 +17,12 @@ class Block(nn.Module):
     ----------
     drop_path
         Probability, per sample and branch, of skipping the branch in training (Huang et al. 2016).
+
+    Attributes
+    ----------
+    attend
+        What attention is: ``attention.attend``, or what training puts in its place where processes
+        share the tokens of a sample.
     """
 
     def __init__(
@@ -30,10 +36,16 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         hidden = int(width * mlp_ratio)
-        self.heads = heads
+        self.head_width = width // heads
         self.drop_path = drop_path
+        self.attend: Callable[..., Tensor] = attend
         self.norm_attention = nn.LayerNorm(width)
+        # rows head by head, so that heads can be shared among processes; in a new model the order
+        # of the random start stays that of query, key and value
         self.query_key_value = nn.Linear(width, 3 * width)
+        with torch.no_grad():
+            for weight in self.query_key_value.parameters():
+                weight.copy_(rows_by_head(weight, heads))
         self.project = nn.Linear(width, width)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
@@ -49,10 +61,12 @@ class Block(nn.Module):
         return tokens + self._skip(self.mlp(self.norm_mlp(tokens)), lengths)
 
     def _attention(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
+        # of all heads, or of those of this process where the matrix is shared
         query, key, value = rearrange(
-            self.query_key_value(tokens), "b n (k h d) -> k b h n d", k=3, h=self.heads
+            self.query_key_value(tokens), "b n (h k d) -> k b h n d", k=3, d=self.head_width
         )
-        return self.project(rearrange(attend(query, key, value, lengths), "b h n d -> b n (h d)"))
+        heads = self.attend(query, key, value, lengths)
+        return self.project(rearrange(heads, "b h n d -> b n (h d)"))
 
     def _skip(self, branch: Tensor, lengths: Sequence[int] | None) -> Tensor:
         if not self.training or self.drop_path == 0:
@@ -64,3 +78,8 @@ class Block(nn.Module):
             sizes = torch.tensor(lengths, device=branch.device)
             mask = mask.repeat_interleave(sizes, dim=0).transpose(0, 1)
         return branch * mask / keep
+
+
+def rows_by_head(weight: Float[Tensor, "R *rest"], heads: int) -> Float[Tensor, "R *rest"]:
+    """Reorder the rows of all queries, all keys, all values to those of each head in turn."""
+    return rearrange(weight, "(k h d) ... -> (h k d) ...", k=3, h=heads)

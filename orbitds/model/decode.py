@@ -1,10 +1,13 @@
 """The decoder head: each token paints its own block of the fine grid."""
 
+from collections.abc import Callable
+
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitds.interpolate import pad
+from orbitds.model.interface import unchanged
 
 
 class Decoder(nn.Module):
@@ -18,6 +21,11 @@ class Decoder(nn.Module):
     smooth
         Whether a 3 x 3 convolution closes; the residual path's convolutions make it superfluous.
 
+    Attributes
+    ----------
+    split, join
+        Around the linear layers: nothing, or what training puts there where processes share tokens.
+
     Notes
     -----
     ORBIT-2's public decoder reshapes a token's outputs along the row, so that a token paints a
@@ -29,6 +37,8 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.block = block
+        self.split: Callable[[Tensor], Tensor] = unchanged
+        self.join: Callable[[Tensor], Tensor] = unchanged
         layers: list[nn.Module] = []
         for _ in range(depth):
             layers += [nn.Linear(width, width), nn.GELU()]
@@ -45,7 +55,7 @@ class Decoder(nn.Module):
         self, tokens: Float[Tensor, "B N D"], rows: int, *, periodic: bool
     ) -> Float[Tensor, "B U Hf Wf"]:
         """Return the trunk's share of the fine fields; ``rows`` patches from north to south."""
-        pixels = self.paint(self.hidden(tokens))
+        pixels = self.join(self.paint(self.hidden(self.split(tokens))))
         # channels last in memory, as convolutions on the fine grid want them
         fine = rearrange(
             pixels, "b (h w) (u p q) -> b (h p) (w q) u", h=rows, p=self.block, q=self.block

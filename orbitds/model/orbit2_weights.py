@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from orbitds.model.block import rows_by_head
 from orbitds.model.orbit2 import Orbit2Config
 
 # What wrappers of training put into the names of weights.
@@ -35,6 +36,9 @@ def translate(weights: Mapping[str, Tensor], config: Orbit2Config) -> dict[str, 
         ours["position"] = theirs.pop("pos_embed").squeeze(0)
         for name in ("weight", "bias"):
             ours[f"encoder.{config.depth}.{name}"] = theirs.pop(f"norm.{name}")
+            for index in range(config.depth):
+                rows = f"blocks.{index}.attn.qkv.{name}"
+                theirs[rows] = rows_by_head(theirs[rows], config.heads)
     except (KeyError, RuntimeError) as error:
         raise ValueError(
             f"Wanted the weights of ORBIT-2's Res_Slim_ViT with {len(config.variables)} variables, "

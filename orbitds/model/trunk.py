@@ -1,6 +1,6 @@
 """The trunk: variables to tokens, tokens through transformer blocks, each back to its own place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from orbitds.model.block import Block
 from orbitds.model.compress import Compression
 from orbitds.model.decode import Decoder
 from orbitds.model.embed import NOISE, PositionEmbedding, ResolutionEmbedding
+from orbitds.model.interface import unchanged
 
 
 class Trunk(nn.Module):
@@ -32,6 +33,11 @@ class Trunk(nn.Module):
         Painted cells along the edge of a cell that it is given.
     corrected
         Whether convolutions follow, so that the trunk needs no closing one.
+
+    Attributes
+    ----------
+    split, join
+        Around the blocks: nothing, or what training puts there where processes share tokens.
 
     References
     ----------
@@ -75,6 +81,8 @@ class Trunk(nn.Module):
             for index in range(config.depth)
         )
         self.norm = nn.LayerNorm(width)
+        self.split: Callable[[Tensor], Tensor] = unchanged
+        self.join: Callable[[Tensor], Tensor] = unchanged
         self.decode = Decoder(
             width,
             2 * outputs if config.predicts == "gaussian" else outputs,
@@ -145,9 +153,10 @@ class Trunk(nn.Module):
     def _encode(
         self, tokens: Float[Tensor, "B n D"], lengths: list[int] | None = None
     ) -> Float[Tensor, "B n D"]:
+        tokens = self.split(tokens)
         for block in self.blocks:
             tokens = block(tokens, lengths)
-        return self.norm(tokens)
+        return self.join(self.norm(tokens))
 
     def _noise(self, noise: Tensor | None, fields: Tensor) -> Tensor | None:
         if not self.has_members:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from orbitds.config import TrainConfig
 from orbitds.train.engine import Engine
-from orbitds.train.keep import BEST, keep
+from orbitds.train.folder import BEST
+from orbitds.train.keep import keep
 from orbitds.train.log import JsonLines
 from orbitds.train.mesh import Mesh
 from orbitds.train.setting import Setting, union_of
 from orbitds.train.step import Numbers, name_batch
 from orbitds.train.validate import validate_all
-
-LOG = "log.jsonl"
 
 
 class Course:
@@ -69,7 +68,7 @@ class Course:
         config, engine = self.config, self.engine
         shares = tuple(config.mixture.values())
         with engine.averaged():
-            found = validate_all(engine.model, self.settings, shares, config.loss, self.mesh)
+            found = validate_all(engine.model, self.settings, shares, config.minimised, self.mesh)
             self.validated = f", validation {found['validation']:.4f}"
             self.stale += 1
             if found["validation"] < self.best:

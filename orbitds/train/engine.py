@@ -15,6 +15,7 @@ from orbitds.config import TrainConfig
 from orbitds.model.interface import DownscalingModel
 from orbitds.train.mesh import Mesh
 from orbitds.train.optim import learning_rate, make_optimizer
+from orbitds.train.parallel import share_samples
 from orbitds.train.shard import compile_blocks, is_last_part, like, local, recompute, shard
 
 
@@ -69,6 +70,7 @@ class TorchEngine(Engine):
     """
 
     def __init__(self, model: DownscalingModel, config: TrainConfig, mesh: Mesh) -> None:
+        share_samples(model, mesh, config.parallel)
         if config.checkpointing != "none":
             recompute(model, config.checkpointing)
         if config.compile:

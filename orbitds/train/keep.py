@@ -12,11 +12,8 @@ from torch import Tensor
 from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import TrainConfig
 from orbitds.model.interface import DownscalingModel
+from orbitds.train.folder import BEST, OLD, best_of
 from orbitds.train.setting import Setting
-
-BEST = "best"
-# What the weights before the best ones are called while the two change places.
-OLD = ".old"
 
 
 def keep(
@@ -49,6 +46,7 @@ def keep(
         provenance={
             "pair": pair.name,
             "period": list(pair.split["train"]),
+            "statics": pair.statics.attrs.get("source") or ", ".join(pair.static_names) or "none",
             "step": step,
             "config": json.loads(config.model_dump_json()),
             "torch": torch.__version__,
@@ -57,6 +55,7 @@ def keep(
         region=setting.region(),
         same_product=pair.same_product,
         weights=weights,
+        objective=config.objective,
     )
     if folder.exists():
         folder.rename(old)
@@ -72,10 +71,8 @@ def export(run_folder: Path, output: Path) -> None:
     FileNotFoundError
         If the folder holds no finished validation.
     """
-    best = run_folder / BEST
-    if not best.exists() and best.with_suffix(OLD).exists():
-        best = best.with_suffix(OLD)  # the run was stopped while the two changed places
-    if not best.is_dir():
+    best = best_of(run_folder)
+    if best is None:
         raise FileNotFoundError(
             f"Wanted a run folder with {BEST}/, got {run_folder}. "
             "Give the folder that `orbitds train --output` wrote; a run has weights after its "
@@ -91,4 +88,5 @@ def export(run_folder: Path, output: Path) -> None:
         provenance=description.provenance,
         region=checkpoint.region,
         same_product=description.same_product,
+        objective=description.objective,
     )

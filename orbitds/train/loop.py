@@ -17,7 +17,7 @@ from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.course import Course
 from orbitds.train.engine import make_engine
-from orbitds.train.keep import BEST
+from orbitds.train.folder import BEST
 from orbitds.train.launch import ALONE, Launch, launched, main_first
 from orbitds.train.mesh import Mesh, make_mesh
 from orbitds.train.setting import Setting, prepare_all, union_of

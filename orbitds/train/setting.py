@@ -20,6 +20,8 @@ from orbitds.normalize import Statistics
 from orbitds.region import Region
 from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
+from orbitds.train.masked import HiddenSamples, reconstruction
+from orbitds.train.start import known_statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,13 @@ def prepare_all(
     ValueError
         If one model cannot be trained on all of them; the message says what differs.
     """
+    pairs = [posed(config, pair) for pair in pairs]
+    check_alike(pairs)
+    return [prepare(config, pair, device) for pair in pairs]
+
+
+def check_alike(pairs: Sequence[Pair]) -> None:
+    """Refuse pairs that one model cannot be trained on; the message says what differs."""
     first = pairs[0]
     for other in pairs[1:]:
         for what, wanted, got in (
@@ -90,7 +99,6 @@ def prepare_all(
                     f"{first.name} and {got} of {other.name}. Leave one of the two out, or give it "
                     f"the {what} of the other."
                 )
-    return [prepare(config, pair, device) for pair in pairs]
 
 
 def union_of(settings: Sequence[Setting]) -> tuple[tuple[str, ...], dict[str, Statistics]]:
@@ -108,23 +116,22 @@ def union_of(settings: Sequence[Setting]) -> tuple[tuple[str, ...], dict[str, St
 def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Setting:
     """Compute statistics and climatology of the training years, and lay out the samples.
 
+    Variables that the checkpoint knows from which the run starts keep the statistics of that one.
+    For the objective ``masked`` the outputs of the setting's pair are its inputs.
+
     Parameters
     ----------
     device
         Where samples are wanted.
     """
-    for name in config.loss.tv_weights:
-        if name not in pair.outputs:
-            raise ValueError(
-                f"Wanted outputs of {pair.name} in loss.tv_weights, some of {list(pair.outputs)}, "
-                f"got {name!r}.{did_you_mean(name, pair.outputs)} Correct the name."
-            )
-    pair = pair.held()
+    pair = posed(config, pair).held()
+    check_names(config, pair)
     train = pair.part("train")
     rows = statistics(train)
+    rows |= {name: row for name, row in known_statistics(config).items() if name in rows}
     history = config.data.history
     rows |= {name: rows[base_name(name)] for name in with_earlier(pair.inputs, history)}
-    climatology = Climatology.of(train) if config.model.base == "delta" else None
+    climatology = Climatology.of(train) if config.architecture.base == "delta" else None
     if climatology is not None and climatology.missing_months:
         warnings.warn(
             f"The training years of {pair.name} lack the calendar months "
@@ -132,7 +139,36 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
             "climatology.",
             stacklevel=2,
         )
-    tiles = TileGrid(
+    tiles = tiles_of(config, pair)
+    common = {"climatology": climatology, "history": history, "device": device}
+    later = pair.part("validate"), rows, tiles
+    return Setting(
+        pair=pair,
+        statistics=rows,
+        climatology=climatology,
+        tiles=tiles,
+        train=Samples(train, rows, tiles, own_year_out=True, **common),
+        validate=(
+            HiddenSamples(*later, config=config, **common)
+            if config.objective == "masked"
+            else Samples(*later, **common)
+        ),
+    )
+
+
+def check_names(config: TrainConfig, pair: Pair) -> None:
+    """Refuse names in the settings that are none of the pair's outputs."""
+    for name in config.loss.tv_weights:
+        if name not in pair.outputs:
+            raise ValueError(
+                f"Wanted outputs of {pair.name} in loss.tv_weights, some of {list(pair.outputs)}, "
+                f"got {name!r}.{did_you_mean(name, pair.outputs)} Correct the name."
+            )
+
+
+def tiles_of(config: TrainConfig, pair: Pair) -> TileGrid:
+    """Return how the fields of a pair are cut."""
+    return TileGrid(
         *pair.coarse_grid.shape,
         rows=config.tiles.rows,
         columns=config.tiles.columns,
@@ -140,12 +176,8 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         periodic=pair.coarse_grid.periodic,
         align_cells=config.model.patch,
     )
-    common = {"climatology": climatology, "history": history, "device": device}
-    return Setting(
-        pair=pair,
-        statistics=rows,
-        climatology=climatology,
-        tiles=tiles,
-        train=Samples(train, rows, tiles, own_year_out=True, **common),
-        validate=Samples(pair.part("validate"), rows, tiles, **common),
-    )
+
+
+def posed(config: TrainConfig, pair: Pair) -> Pair:
+    """Return a pair with what the run's objective makes of it as outputs."""
+    return reconstruction(pair) if config.objective == "masked" else pair

@@ -11,6 +11,7 @@ from torch import Tensor
 from orbitds.config import TrainConfig
 from orbitds.data.loader import Loaded
 from orbitds.train.engine import Engine
+from orbitds.train.masked import hidden_in_step
 from orbitds.train.mesh import Mesh
 from orbitds.train.objective import objective
 from orbitds.train.setting import Setting
@@ -67,8 +68,11 @@ def take_step(
     sums, batches = None, []
     for number, batch in enumerate(parts):
         seed_part(config.seed, step, number, mesh.data_rank)
-        setting, sample = settings[batch.pair], batch.sample
-        value = objective(engine.model, sample, setting, config.loss, config.dtype)[0]
+        setting = settings[batch.pair]
+        sample = hidden_in_step(
+            batch.sample, config, periodic=setting.tiles.wraps, step=step, first=batch.place
+        )
+        value = objective(engine.model, sample, setting, config.minimised, config.dtype)[0]
         engine.backward(value, last=number + 1 == config.accumulate)
         # loss, its weights, requests to stop; and the loss of this process alone
         told = torch.stack([value.detach(), sample.weight.sum()])

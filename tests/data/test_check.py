@@ -88,11 +88,37 @@ def test_gaps_are_a_mask_only_where_declared():
     np.testing.assert_allclose(report.variables[0].minimum, np.nanmin(ds["tas"]) + 273.15)
 
 
+@pytest.mark.parametrize("missing", ["error", "mask"])
+def test_without_any_value_no_mask_helps(missing):
+    ds = dataset()
+    ds["tas"][:] = np.nan
+    (row,) = check(ds, missing=missing).variables
+    assert row.problem.startswith(f"Wanted values of {WARMTH}, got NaN in all of 120 cells.")
+    assert (row.minimum, row.mean, row.maximum) == (None, None, None)
+
+
+def test_celsius_that_calls_itself_kelvin_is_known():
+    ds = dataset()
+    ds["tas"].attrs["units"] = "K"
+    (row,) = check(ds).variables
+    assert row.implausible == 120
+    assert row.problem.endswith("`units` attribute: they would be plausible in 'degC'.")
+    ds["tas"][2, 2, 2] = 80  # neither
+    assert check(ds).variables[0].problem.endswith("Check the unit and undecoded fill values.")
+
+
 def test_constant_fields_are_told():
     ds = dataset().map(lambda field: field * 0, keep_attrs=True)
     report = check(ds)
     assert report.variables[0].notes == ("all values are 273.15 K",)
     assert report.is_accepted
+    ds["land"] = (
+        ("lat", "lon"),
+        np.ones((4, 6)),
+        {"units": "1", "standard_name": "land_area_fraction"},
+    )
+    land = check(ds.rename(land="lsm"), ["land_sea_mask"])
+    assert land.variables[0].notes == ("all values are 1",)
 
 
 def test_blocks_do_not_matter(monkeypatch):

@@ -74,3 +74,17 @@ def test_other_data_take_the_place_of_the_coarse_side(described, pair):
     with pytest.raises(ValueError, match=r"Wanted a grid spacing of 2859 km.*got 953 km.*Coarsen"):
         found.fits(pair.fine_grid)
     assert isinstance(pair.fine, xr.Dataset)
+
+
+def test_what_is_left_out_and_where_the_statics_are_from_is_told(described, tmp_path):
+    name = described()
+    description = yaml.safe_load((tmp_path / "pair.yaml").read_text())
+    description |= {"coarse": {"coarsen": 4}, "statics": ["latitude_field"]}
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump(description))
+    found = check_pair(name)
+    assert list(found.reports) == [f"{name}: {side}" for side in ("coarse", "fine", "statics")]
+    coarse, fine, statics = found.reports.values()
+    assert coarse.notes == ()
+    assert [note.partition(",")[0] for note in fine.notes] == ["20 x 32 of 21 x 33 cells kept"]
+    assert statics.notes == ("from latitude_field: the grid",)
+    assert statics.is_accepted

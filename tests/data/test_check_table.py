@@ -43,8 +43,8 @@ def test_everything_is_there_at_any_width(width):
     text = shown(report, width)
     for word in (
         "some.nc",
-        "5, 3000-02-26 to 3000-03-03, every 1 day, calendar noleap; 1 left out, the first between",
-        "4 x 5 cells of 10 x 5 degrees (1.11e+03 km)",
+        "5, 3000-02-26 to 3000-03-03, every day, calendar noleap; 1 left out, the first between",
+        "4 x 5 cells of 10 x 5 degrees (1112 km)",
         "2m_temperature",
         "total_precipitation_24hr",
         "tas",

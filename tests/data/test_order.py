@@ -201,6 +201,9 @@ def test_parts_of_a_step_are_its_share(world):
             assert len(mine) == 3
             assert all(part.indices and part.pair == task.pair for part in mine)
             assert [index for part in mine for index in part.indices] == task.indices
+            sizes = [0, *(len(part.indices) for part in mine)]
+            places = [rank * 11 // world + sum(sizes[: number + 1]) for number in range(3)]
+            assert [part.place for part in mine] == places
             # buffers are made for the largest part
             assert max(len(part.indices) for part in mine) <= -(-11 // (3 * world))
     with pytest.raises(ValueError, match="11 for 4 ranks in 3 parts"):

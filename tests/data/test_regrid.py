@@ -102,6 +102,36 @@ def test_gaps_do_not_spread():
     np.testing.assert_allclose(result, [[5, 5, np.nan], [5, 5, np.nan]])
 
 
+@pytest.mark.parametrize(
+    ("least", "missing"),
+    [(0.0, [0, 0, 0, 1]), (0.25, [0, 0, 0, 1]), (0.5, [0, 0, 1, 1]), (0.75, [0, 1, 1, 1]),
+     (0.8, [1, 1, 1, 1]), (1.0, [1, 1, 1, 1])],
+)  # fmt: skip
+def test_a_cell_wants_its_least_share_of_values(least, missing):
+    """Three, two, one and none of four cells are valid; by blocks as by shared area."""
+    source, wanted = cells(-8, 8, 0, 24, 4, 8), cells(-8, 8, 0, 24, 2, 4)
+    values = np.tile(np.arange(4.0).repeat(2), (1, 4, 1))
+    for row in (0, 2):
+        values[0, row, [0, 2, 4, 5, 6, 7]] = np.nan
+        values[0, row + 1, [2, 4, 6, 7]] = np.nan
+    expected = np.where(missing, np.nan, np.arange(4.0))
+    shared = Regridder.between(source, wanted)(values, least_valid=least)
+    ds = dataset(source, values, missing="mask")
+    blocks = regrid(ds, wanted, least_valid=least)["eastward_wind"].values
+    for result in (shared[0], blocks[0]):
+        np.testing.assert_allclose(result, [expected, expected], rtol=1e-11)
+
+
+def test_a_missing_value_that_is_not_declared_is_not_averaged_away():
+    source, wanted = cells(0, 8, 0, 12, 4, 6), cells(0, 8, 0, 12, 3, 5)
+    values = random(source, 2)
+    values[1, 0, 2] = np.nan  # a quarter of one cell, three eighths of its neighbour
+    ds = dataset(source, values)
+    for declared, count in (("error", 2), ("mask", 0)):
+        result = regrid(ds.assign_attrs(missing=declared), wanted)["eastward_wind"]
+        assert int(np.isnan(result[1, 0, 1:3]).sum()) == int(np.isnan(result).sum()) == count
+
+
 def test_a_cell_outside_the_data_is_missing():
     source = cells(0, 8, 0, 12, 4, 6)
     wanted = cells(0, 8, 6, 18, 2, 3)

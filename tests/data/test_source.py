@@ -79,6 +79,83 @@ def two(tmp_path):
     return tmp_path / "pair.yaml"
 
 
+# --- regions ------------------------------------------------------------------------------------
+
+REGIONS = {
+    "over the date line": {"north": 60, "south": -30, "west": 150, "east": -120},
+    "over Greenwich": {"north": 90, "south": 0, "west": -60, "east": 60},
+    "around the globe": {"north": 30, "south": -90, "west": 0, "east": 360},
+}
+
+
+@pytest.fixture
+def globe(tmp_path):
+    """Cells of 10 degrees every 6 hours of 3 days, a tenth of them missing; and its entry."""
+    rng = np.random.default_rng(6)
+    values = rng.normal(280, 3, size=(12, 18, 36)).astype(np.float32)
+    values[:, rng.random((18, 36)) < 0.1] = np.nan
+    ds = xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), values, {"units": "K"})},
+        {
+            "time": xr.date_range("2001-01-01", periods=12, freq="6h"),
+            "latitude": 85.0 - 10 * np.arange(18),
+            "longitude": 5.0 + 10 * np.arange(36),
+        },
+    )
+    ds.to_netcdf(tmp_path / "fine.nc")
+
+    def describe(**told):
+        entry = {"title": "fine", "path": "fine.nc", "licence": "none", "citation": "none"}
+        entry |= {"resolution_deg": 10, "variables": ["2m_temperature"], "missing": "mask"}
+        (tmp_path / "fine.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
+        days = [f"2001-01-0{day}" for day in (1, 2, 3)]
+        entry = {
+            "title": "globe",
+            "fine": f"{tmp_path}/fine.yaml",
+            "coarse": {"coarsen": 3},
+            "inputs": ["2m_temperature"],
+            "outputs": ["2m_temperature"],
+            "split": {
+                part: [day, day]
+                for part, day in zip(("train", "validate", "test"), days, strict=True)
+            },
+        }
+        path = tmp_path / "globe.yaml"
+        path.write_text(yaml.safe_dump(entry | told), encoding="utf-8")
+        return str(path)
+
+    return describe
+
+
+@pytest.mark.parametrize("where", REGIONS)
+@pytest.mark.parametrize("least_valid", [0.3, 1.0])
+def test_a_region_of_made_cells_is_that_of_the_cells_themselves(globe, where, least_valid):
+    name = globe(region=REGIONS[where], coarse={"coarsen": 3, "least_valid": least_valid})
+    pair = open_pair(name)
+    source = open_source(Recipe(pair=name, resolution_deg=10))
+    for got, wanted in zip(source.read(slice(2, 7)), (pair.coarse, pair.fine), strict=True):
+        xr.testing.assert_allclose(got, wanted.isel(time=slice(2, 7)))
+    xr.testing.assert_allclose(source.statics, pair.statics)
+    gaps = np.isnan(pair.coarse["2m_temperature"]).mean()
+    assert gaps > 0.3 if least_valid == 1 else gaps == 0
+    assert "kept to the region: fine " in source.done[-1]
+
+
+@pytest.mark.parametrize("where", REGIONS)
+@pytest.mark.parametrize("told", [{"aggregate": "day"}, {}])
+def test_cells_at_the_border_of_a_region_know_what_lies_beyond(globe, where, told):
+    options = {"resolution_deg": None if told else 7.5}
+    whole = open_source(Recipe(pair=globe(**told), **options))
+    part = open_source(Recipe(pair=globe(region=REGIONS[where], **told), **options))
+    for got, wanted in zip(part.read(slice(0, 2)), whole.read(slice(0, 2)), strict=True):
+        rows, columns = Grid.of(wanted).locate(Grid.of(got))
+        assert rows.size < wanted.sizes["latitude"]
+        for name in got.data_vars:
+            expected = wanted[name].isel(latitude=rows, longitude=columns)
+            np.testing.assert_array_equal(got[name], expected)
+    assert Grid.of(part.statics).matches(Grid.of(part.read(slice(0, 1))[1]))
+
+
 def test_a_factor_regrids_the_coarse_product(two):
     source = open_source(Recipe(pair=str(two), factor=5))
     coarse, fine = source.read(slice(4, 8))

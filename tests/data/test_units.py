@@ -91,7 +91,7 @@ def test_rates_are_converted_lazily():
 @pytest.mark.parametrize("name", ["tp", DAILY.name])
 def test_hourly_amounts_are_none_of_a_day(units, name):
     given, time = field(units, name, freq="h")
-    told = rf"summed over a day, got '{name}' in '{units}' every 1 hour.*orbitds prepare"
+    told = rf"summed over a day, got '{name}' in '{units}' every hour.*orbitds prepare"
     with pytest.raises(ValueError, match=told):
         convert(given, DAILY, time=time)
 
@@ -108,7 +108,7 @@ def test_parts_of_a_day_are_amounts_of_their_steps():
 
 def test_amounts_at_longer_steps_must_say_what_they_are():
     given, time = field("mm", "tp", freq="MS")
-    with pytest.raises(ValueError, match=r"'tp' in 'mm' every 1 month.*mm day-1.*Rename it"):
+    with pytest.raises(ValueError, match=r"'tp' in 'mm' every month.*mm day-1.*Rename it"):
         convert(given, DAILY, time=time)
     # both remedies work: a mean rate, and days of which others were left out
     for remedied in (given.assign_attrs(units="mm day-1"), given.rename(DAILY.name)):
@@ -117,7 +117,7 @@ def test_amounts_at_longer_steps_must_say_what_they_are():
 
 def test_daily_data_are_no_months():
     given, time = field("mm day-1", freq="D")
-    with pytest.raises(ValueError, match="summed over a month, got 'pr' in 'mm day-1' every 1 day"):
+    with pytest.raises(ValueError, match="summed over a month, got 'pr' in 'mm day-1' every day"):
         convert(given, MONTHLY, time=time)
 
 

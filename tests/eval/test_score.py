@@ -110,8 +110,8 @@ def test_files_have_the_scores_that_numpy_finds(tmp_path):
     prediction = perturbed(truth)
     table = run(saved(tmp_path, prediction=prediction, truth=truth))
     assert [(row.variable, row.method) for row in table.rows] == [
-        (WIND, "Reslim"),
-        (TEMPERATURE, "Reslim"),
+        (WIND, "prediction"),
+        (TEMPERATURE, "prediction"),
     ]
     for row in table.rows:
         values = prediction[row.variable].values, truth[row.variable].values
@@ -138,7 +138,7 @@ def test_missing_truth_does_not_count(tmp_path):
     truth[WIND][1:3, :4] = np.nan
     prediction[WIND][1, 0] = np.nan  # where nothing is asked
     prediction[WIND][2, 1] = 1e6
-    row = by_method(run(saved(tmp_path, prediction=prediction, truth=truth)), WIND)["Reslim"]
+    row = by_method(run(saved(tmp_path, prediction=prediction, truth=truth)), WIND)["prediction"]
     values = prediction[WIND].values, truth[WIND].values
     assert (row.rmse, row.bias, row.r2) == pytest.approx(reference(*values), rel=1e-9)
 
@@ -147,7 +147,7 @@ def test_a_variable_without_truth_has_no_scores(tmp_path):
     truth = weather()
     truth[WIND][:] = np.nan
     table = run(saved(tmp_path, prediction=weather(), truth=truth))
-    assert np.isnan(by_method(table, WIND)["Reslim"].rmse)
+    assert np.isnan(by_method(table, WIND)["prediction"].rmse)
     written = json.loads((tmp_path / "scores" / "scores.json").read_text())["rows"]
     assert [row["rmse"] for row in written if row["variable"] == WIND] == [None]
 
@@ -167,7 +167,7 @@ def test_simple_methods_are_scored_beside_the_prediction(tmp_path):
     truth = weather()
     coarse = block_mean(truth, 3)
     table = run(saved(tmp_path, prediction=perturbed(truth), truth=truth, coarse=coarse))
-    assert [row.method for row in table.rows] == 2 * ["Reslim", *SIMPLE]
+    assert [row.method for row in table.rows] == 2 * ["prediction", *SIMPLE]
     for name in (WIND, TEMPERATURE):
         values = np.kron(coarse[name].values, np.ones((1, 3, 3))), truth[name].values
         row = by_method(table, name)["nearest"]
@@ -184,10 +184,34 @@ def test_an_untrained_model_scores_as_what_it_starts_from(pair, statistics, tmp_
     for name in (WIND, RAIN):
         rows = by_method(table, name)
         last = "delta change" if base == "delta" else "bicubic"
-        assert list(rows) == ["Reslim", *SIMPLE] + ["delta change"] * (base == "delta")
+        assert list(rows) == ["checkpoint", *SIMPLE] + ["delta change"] * (base == "delta")
         for key in ("rmse", "r2", "ssim"):
-            assert getattr(rows["Reslim"], key) == pytest.approx(getattr(rows[last], key), rel=1e-5)
-        assert rows["Reslim"].rmse != pytest.approx(rows["bilinear"].rmse, rel=1e-3)
+            assert getattr(rows["checkpoint"], key) == pytest.approx(
+                getattr(rows[last], key), rel=1e-5
+            )
+        assert rows["checkpoint"].rmse != pytest.approx(rows["bilinear"].rmse, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "label", "wanted"),
+    [
+        (None, None, "prediction"),
+        ("era5_9m", None, "era5_9m"),
+        ("era5_9m", "mine", "mine"),
+        ("bilinear", None, "bilinear (prediction)"),
+        (None, "delta change", "delta change (prediction)"),
+    ],
+)
+def test_a_prediction_is_called_what_it_says_of_itself(made_with, label, wanted):
+    truth = weather()
+    prediction = perturbed(truth)
+    if made_with is not None:
+        prediction.attrs["orbitds_checkpoint"] = made_with
+    coarse = block_mean(truth.isel(latitude=slice(None)), 3)
+    table = score(prediction, truth, coarse=coarse, label=label)
+    assert [row.method for row in table.rows] == 2 * [wanted, *SIMPLE]
+    assert by_method(table, WIND)[wanted].rmse > 0.5
+    assert by_method(table, WIND)["bilinear"].rmse > 1  # its own, not the prediction's
 
 
 def test_delta_change_needs_the_checkpoint(pair, checkpoint_folder, tmp_path):
@@ -199,8 +223,8 @@ def test_delta_change_needs_the_checkpoint(pair, checkpoint_folder, tmp_path):
     )
     full = run(config)
     for name in (WIND, RAIN):
-        assert list(by_method(plain, name)) == ["Reslim", *SIMPLE]
-        assert list(by_method(full, name)) == ["Reslim", *SIMPLE, "delta change"]
+        assert list(by_method(plain, name)) == ["prediction", *SIMPLE]
+        assert list(by_method(full, name)) == ["prediction", *SIMPLE, "delta change"]
     # bicubic, shifted by what the months of both training years have beyond it
     train = pair.part("train")
     months = train.fine[WIND].astype(float).groupby("time.month").mean()
@@ -230,8 +254,8 @@ def test_variables_that_the_coarse_data_lack_have_no_simple_methods():
     truth = weather()
     coarse = block_mean(truth, 3)
     table = score(truth, truth, coarse=coarse[[WIND]])
-    assert list(by_method(table, WIND)) == ["Reslim", *SIMPLE]
-    assert list(by_method(table, TEMPERATURE)) == ["Reslim"]
+    assert list(by_method(table, WIND)) == ["prediction", *SIMPLE]
+    assert list(by_method(table, TEMPERATURE)) == ["prediction"]
     with pytest.raises(ValueError, match=rf"'{WIND}'.* in the coarse data, got .*{TEMPERATURE}"):
         score(truth[[WIND]], truth, coarse=coarse[[TEMPERATURE]])
 
@@ -283,8 +307,8 @@ def test_common_times_are_scored():
         assert (got.times, got.first, got.last) == (2, "2004-01-02", "2004-01-04")
     coarse = block_mean(truth, 3).isel(time=[1, 3])
     got = score(prediction, truth, coarse=coarse)
-    assert (by_method(got, WIND)["Reslim"].rmse, got.times) == (
-        pytest.approx(by_method(wanted, WIND)["Reslim"].rmse),
+    assert (by_method(got, WIND)["prediction"].rmse, got.times) == (
+        pytest.approx(by_method(wanted, WIND)["prediction"].rmse),
         2,
     )
 
@@ -326,7 +350,7 @@ def test_times_that_differ_are_named(side):
     with pytest.raises(ValueError, match="common times, got none") as error:
         score(truth, sides["truth"], coarse=sides["coarse"])
     assert f"{side} 2004-01-01T12" in str(error.value)
-    assert "Reslim 2004-01-01T00" in str(error.value)
+    assert "prediction 2004-01-01T00" in str(error.value)
 
 
 def test_a_missing_prediction_is_refused(tmp_path):
@@ -370,6 +394,6 @@ def test_cells_without_a_prediction_count_for_no_method():
     table = score(prediction, truth, coarse=coarse, missing="mask")
     masked = truth[WIND].where(prediction[WIND].notnull()).values
     rmse, bias, _ = reference(prediction[WIND].values, masked)
-    row = next(row for row in table.rows if row.variable == WIND and row.method == "Reslim")
+    row = next(row for row in table.rows if row.variable == WIND and row.method == "prediction")
     np.testing.assert_allclose([row.rmse, row.bias], [rmse, bias], rtol=1e-6)
     assert all(np.isfinite(row.rmse) for row in table.rows)

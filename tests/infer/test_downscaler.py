@@ -405,3 +405,11 @@ def test_times_that_are_no_dates_have_noise_too(coarse, members_folder):
     assert np.abs(fine[0] - fine[1]).max() > 0.1
     again = downscale(numbered.isel(time=[1]), members_folder)[WIND].values
     np.testing.assert_allclose(again[0], fine[1], rtol=0, atol=1e-4)
+
+
+def test_a_pretrained_checkpoint_is_refused(checkpoint_folder):
+    checkpoint = load_checkpoint(checkpoint_folder)
+    told = checkpoint.description.model_copy(update={"objective": "masked"})
+    message = "has learned to downscale, got 'tiny', which was pre-trained.*orbitds train --from"
+    with pytest.raises(ValueError, match=message):
+        Downscaler(replace(checkpoint, description=told))

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from orbitds.config import InferConfig
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
+from orbitds.config import InferConfig, ModelConfig
+from orbitds.data.check import check
 from orbitds.data.gaps import fill_gaps
+from orbitds.data.history import base_name, with_earlier
 from orbitds.infer.mask import missing_cells, on_fine_cells
 from orbitds.infer.run import run
+from orbitds.model.reslim import Reslim
 
 WIND, RAIN, WARMTH = "eastward_wind", "total_precipitation_24hr", "2m_temperature"
 FACTOR = 3
@@ -130,6 +135,99 @@ def test_files_say_how_many_cells_are_masked(gappy, checkpoint_folder, tmp_path,
             assert fine[RAIN].attrs["orbitds_masked_cells"] == 0
     with pytest.raises(ValueError, match="without missing values"):
         run(InferConfig(output=tmp_path / "none.nc", **options))
+
+
+@pytest.mark.parametrize("case", ["eager", "file"])
+def test_an_input_without_any_value_is_refused(coarse, checkpoint_folder, tmp_path, case):
+    coarse[RAIN][:] = np.nan
+    report = check(coarse, load_checkpoint(checkpoint_folder).inputs, missing="mask")
+    wanted = f"Wanted values of {RAIN}, got NaN in all of 924 cells. Check the region"
+    assert not report.is_accepted
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    config = InferConfig(
+        input=str(tmp_path / "coarse.nc"),
+        checkpoint=str(checkpoint_folder),
+        output=tmp_path / "fine.nc",
+        missing="mask",
+    )
+    refused = {
+        "eager": lambda: coarse.orbit.downscale(checkpoint_folder, missing="mask"),
+        "file": lambda: run(config),
+    }[case]
+    with pytest.raises(ValueError, match=wanted) as error:
+        refused()
+    assert str(error.value) == next(row.problem for row in report.variables if row.problem)
+    assert not (tmp_path / "fine.nc").exists()
+
+
+# --- a model that looks back: gaps of now are masked, those of before are filled ---
+
+
+@pytest.fixture(scope="module")
+def folder_with_a_past(pair, statistics, tmp_path_factory):
+    """A checkpoint that looks one month back, without statics and climatology."""
+    inputs = with_earlier(pair.inputs, 1)
+    config = ModelConfig(width=8, depth=1, decoder_depth=1, correction_width=4, position_octaves=2)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        model = Reslim(config, inputs=inputs, outputs=pair.outputs, statics=(), factor=FACTOR)
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    folder = tmp_path_factory.mktemp("checkpoints") / "past"
+    save_checkpoint(
+        folder,
+        model,
+        statistics={name: statistics[base_name(name)] for name in inputs},
+        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        provenance={},
+    )
+    return folder
+
+
+def test_gaps_and_earlier_times(gappy, pair, folder_with_a_past, tmp_path, capsys):
+    fine = gappy.orbit.downscale(folder_with_a_past, missing="mask")
+    assert fine.indexes["time"].equals(gappy.indexes["time"][1:])
+    gaps = on_fine_cells(np.isnan(gappy[WIND].values[1:]), FACTOR)
+    np.testing.assert_array_equal(np.isnan(fine[WIND]), gaps)  # month 5 alone has the fourth cell
+    count = (3 * 11 + 1) * FACTOR**2
+    assert fine[WIND].attrs["orbitds_masked_cells"] == gaps.sum() == count
+    assert not np.isnan(fine[RAIN]).any()
+    filled = gappy.copy(deep=True)
+    filled[WIND].values = fill_gaps(gappy[WIND].values, periodic=pair.coarse_grid.periodic)
+    wanted = filled.orbit.downscale(folder_with_a_past)
+    for name in (WIND, RAIN):
+        np.testing.assert_allclose(
+            fine[name], wanted[name].where(~np.isnan(fine[name])), rtol=1e-5, atol=1e-5
+        )
+    # the past is looked at: other winds a month before change the answer
+    filled[WIND][3] += 5
+    assert abs(filled.orbit.downscale(folder_with_a_past)[WIND] - wanted[WIND])[3].max() > 0.01
+
+    gappy.to_netcdf(tmp_path / "coarse.nc")
+    config = InferConfig(
+        input=str(tmp_path / "coarse.nc"),
+        checkpoint=str(folder_with_a_past),
+        output=tmp_path / "fine.nc",
+        missing="mask",
+    )
+    run(config)
+    assert f"masked: {count} cells of {WIND} (" in capsys.readouterr().err
+    with xr.open_dataset(tmp_path / "fine.nc") as written:
+        xr.testing.assert_allclose(written, fine, rtol=1e-5)
+        assert written.attrs == fine.attrs
+        for name in (WIND, RAIN):
+            assert written[name].attrs == fine[name].attrs
+
+
+@pytest.mark.parametrize("first", [0, 11])
+def test_one_time_with_values_will_do(gappy, folder_with_a_past, first):
+    gappy[RAIN][:first] = np.nan
+    gappy[RAIN][first + 1 :] = np.nan
+    fine = gappy.orbit.downscale(folder_with_a_past, missing="mask")
+    assert np.isnan(fine[RAIN]).all()  # now or a month before is nothing known
+    gappy[RAIN][:] = np.nan
+    with pytest.raises(ValueError, match=f"Wanted values of {RAIN}, got NaN in all"):
+        gappy.orbit.downscale(folder_with_a_past, missing="mask")
 
 
 def test_the_catalog_may_declare_a_mask(gappy, checkpoint_folder, tmp_path):

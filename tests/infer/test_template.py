@@ -1,6 +1,9 @@
 """The output around its values."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from orbitds.checkpoint import load_checkpoint
 from orbitds.data.door import enter
@@ -41,3 +44,22 @@ def test_cf_attributes_and_provenance(coarse, checkpoint_folder):
     assert fingerprint in done
     assert fine.attrs["orbitds_checkpoint_sha256"] == fingerprint
     assert "missing" not in fine.attrs
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_answer_says_which_statics_were_used(coarse, checkpoint_folder, lazy):
+    plain = load_checkpoint(checkpoint_folder)
+    told = plain.description.provenance | {"statics": "orography: a survey"}
+    description = plain.description.model_copy(update={"provenance": told})
+    ds = coarse.chunk(time=5) if lazy else coarse
+    fine = ds.orbit.downscale(replace(plain, description=description))
+    assert fine.attrs["orbitds_statics"] == "orography: a survey"
+    assert fine.compute().attrs == fine.attrs
+    # a checkpoint of before says nothing, and what an earlier answer said is not handed on
+    again = ds.assign_attrs(orbitds_statics="of another model").orbit.downscale(plain)
+    assert "orbitds_statics" not in again.attrs
+    # outside the training region the model does without
+    west = ds.isel(longitude=slice(0, 5)).assign_coords(longitude=coarse["longitude"][:5] + 5)
+    with pytest.warns(UserWarning, match="outside the training region"):
+        fine = west.orbit.downscale(replace(plain, description=description)).compute()
+    assert fine.attrs["orbitds_statics"] == "none"

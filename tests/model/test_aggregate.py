@@ -318,3 +318,62 @@ def test_dropped_variables_are_the_same_when_made_again(with_image):
     for name, mine, theirs in zip(("fields", *names), got, want, strict=True):
         assert theirs.abs().max() > 1e-3, name
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-10, msg=name)
+
+
+# --- several groups of variables, each weighed by itself ---
+
+
+def partial_of(module, fields, variables):
+    """What a group of variables gives: its weighted mean of the values, and its level."""
+    seen = []
+    module.combine = lambda out, level: (seen.append((out, level)) or out, torch.ones_like(level))
+    module(fields[:, [NAMES.index(name) for name in variables]], variables)
+    module.combine = None
+    return seen[0]
+
+
+def merge(first, second):
+    """Two groups as one: means weighted by the exponentials of their levels."""
+    level = torch.logaddexp(first[1], second[1])
+    weights = (part[1] - level for part in (first, second))
+    out = [w.exp()[..., None] * part[0] for w, part in zip(weights, (first, second), strict=True)]
+    return out[0] + out[1], level
+
+
+def test_groups_are_combined_in_any_order_and_tree():
+    module, fields = aggregation_of(), fields_of()
+    groups = [partial_of(module, fields, names) for names in (NAMES[:1], NAMES[1:3], NAMES[3:])]
+    expected = partial_of(module, fields, NAMES)
+    assert (groups[0][1] - groups[1][1]).abs().max() > 1
+    for a, b, c in itertools.permutations(groups):
+        for merged in (merge(merge(a, b), c), merge(a, merge(b, c))):
+            for got, wanted in zip(merged, expected, strict=True):
+                torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+def test_a_process_may_have_no_variable_and_the_image_is_a_sum():
+    module, fields = aggregation_of(), fields_of()
+    module.own = lambda count: slice(count, count)
+    module.combine = lambda out, level: (out, level)
+    module.add = lambda image: image + 2
+    tokens, image = module.with_image(fields, NAMES)
+    assert torch.equal(tokens, module.project(torch.zeros_like(tokens)))
+    assert (image == 2).all()
+
+
+def test_a_process_whose_variables_are_all_left_out_says_so_in_its_level():
+    torch.manual_seed(15)
+    module, fields = aggregation_of(drop_variables=0.99), fields_of(batch=40)
+    kept = ~dropped_of(module, fields)
+    torch.manual_seed(15)
+    module.own = lambda count: slice(2, count)
+    seen = []
+    module.combine = lambda out, level: (seen.append((out, level)) or out, torch.ones_like(level))
+    torch.manual_seed(15)
+    module(fields, NAMES)
+    out, level = seen[0]
+    assert out.isfinite().all()
+    lost = ~kept[:, 2:].any(dim=1)
+    assert 0 < lost.sum() < 40
+    assert (level[lost] < -1e300).all()
+    assert (level[~lost].abs() < 1e3).all()

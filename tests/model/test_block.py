@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from orbitds.model.block import Block
+from orbitds.model.block import Block, rows_by_head
 
 B, N, D, HEADS = 2, 7, 12, 3
 
@@ -35,14 +35,13 @@ def reference(block, tokens):
     """The block head by head, with its own layer norm, softmax and GELU."""
     normalized = normalize(tokens, block.norm_attention)
     projected = normalized @ block.query_key_value.weight.T + block.query_key_value.bias
-    query, key, value = projected.split(D, dim=-1)
     size = D // HEADS
     heads = []
-    for head in range(HEADS):
-        own = slice(head * size, (head + 1) * size)
-        scores = query[..., own] @ key[..., own].mT / math.sqrt(size)
+    for of_head in projected.split(3 * size, dim=-1):
+        query, key, value = of_head.split(size, dim=-1)
+        scores = query @ key.mT / math.sqrt(size)
         weights = scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
-        heads.append(weights @ value[..., own])
+        heads.append(weights @ value)
     tokens = tokens + torch.cat(heads, dim=-1) @ block.project.weight.T + block.project.bias
     first, _, second, _ = block.mlp
     hidden = normalize(tokens, block.norm_mlp) @ first.weight.T + first.bias
@@ -84,6 +83,23 @@ def test_equals_the_formula_with_its_gradient(tokens):
         strict=True,
     ):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-11)
+
+
+def test_rows_are_in_the_order_of_heads():
+    rows = torch.arange(3.0 * D)
+    ordered = rows_by_head(rows, HEADS)
+    # of the second head: its queries, its keys, its values
+    assert ordered[12:24].tolist() == [4, 5, 6, 7, 16, 17, 18, 19, 28, 29, 30, 31]
+    assert torch.equal(rows_by_head(rows[:, None], HEADS)[:, 0], ordered)
+
+
+def test_a_new_block_starts_from_the_numbers_of_three_whole_matrices():
+    torch.manual_seed(12)
+    block = Block(D, HEADS)
+    torch.manual_seed(12)
+    whole = torch.nn.Linear(D, 3 * D)
+    for got, rows in zip(block.query_key_value.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(got, rows_by_head(rows, HEADS))
 
 
 def test_hidden_width_follows_the_ratio():

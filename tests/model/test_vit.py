@@ -428,7 +428,7 @@ def test_gradients_reach_every_weight():
     for name, weight in model.named_parameters():
         reached = weight.grad != 0
         if name.endswith("query_key_value.bias"):  # one of the keys cancels in the softmax
-            reached = reached.unflatten(0, (3, -1))[[0, 2]]
+            reached = reached.unflatten(0, (2, 3, -1))[:, [0, 2]]
         assert reached.all(), name
 
 

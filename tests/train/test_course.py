@@ -23,7 +23,7 @@ def course(pair, tmp_path):
 
 
 def numbers(course, step, loss, norm=1.0):
-    batch = Loaded(0, course.settings[0].train.batch([1]), [1])
+    batch = Loaded(0, course.settings[0].train.batch([1]), [1], 0)
     return Numbers(step, [batch], torch.tensor([loss, norm, 0.0, loss]), None)
 
 

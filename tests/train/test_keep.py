@@ -78,10 +78,27 @@ def test_what_is_kept_is_the_model_and_all_it_needs(pair, setting, tmp_path):
     )
     told = kept.description.provenance
     assert (told["pair"], told["period"], told["step"]) == ("synthetic", ["2001", "2002"], 40)
+    assert told["statics"] == "orography"  # the made-up pair does not say where it is from
     assert TrainConfig.model_validate(told["config"]) == CONFIG
     wanted = setting.region().arrays()
     for name, array in arrays(kept).items():
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("names", "wanted"), [(["orography"], "a survey"), ([], "none")])
+def test_a_checkpoint_knows_which_statics_were_used(pair, setting, tmp_path, names, wanted):
+    statics = pair.statics[names].assign_attrs(source="a survey" if names else "")
+    keep(
+        model_of(pair, 1),
+        replace(setting, pair=replace(pair, statics=statics)),
+        CONFIG,
+        1,
+        tmp_path / "best",
+    )
+    assert (
+        json.loads((tmp_path / "best" / "orbitds.json").read_text())["provenance"]["statics"]
+        == wanted
+    )
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -27,7 +27,7 @@ def test_a_batch_has_names(pair):
     sample = setting.train.batch([3, 0])
     told = Numbers(
         4,
-        [Loaded(0, sample, [3]), Loaded(0, sample, [0])],
+        [Loaded(0, sample, [3], 0), Loaded(0, sample, [0], 1)],
         torch.tensor([1.0, 2.0, 0.0, torch.nan]),
         None,
     )

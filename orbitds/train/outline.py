@@ -1,0 +1,52 @@
+"""What of a pair's data a plan needs: names and sizes; nothing but coordinates is read."""
+
+from dataclasses import dataclass
+
+from orbitds.config import TrainConfig
+from orbitds.data.batch import Reader
+from orbitds.data.history import with_earlier
+from orbitds.data.pair import Pair
+from orbitds.tiles import TileGrid
+from orbitds.train.setting import check_names, tiles_of
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Names and sizes of a pair."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """Input variables, those of earlier times too."""
+    outputs: tuple[str, ...]
+    statics: tuple[str, ...]
+    factor: int
+    tiles: TileGrid
+    samples: int
+    """(time, tile) samples of the training years."""
+    stored_bytes: int
+    """Of a sample as it is stored."""
+
+
+def outline_of(config: TrainConfig, pair: Pair) -> Outline:
+    """Return the outline of a pair, as a run would see it.
+
+    Raises
+    ------
+    ValueError
+        Where a run would not begin: names, tiles, periods or a history that do not fit.
+    """
+    check_names(config, pair)
+    tiles = tiles_of(config, pair)
+    history = config.data.history
+    reader = Reader.of(pair.part("train"), tiles, history=history)
+    Reader.of(pair.part("validate"), tiles, history=history)
+    return Outline(
+        name=pair.name,
+        inputs=with_earlier(pair.inputs, history),
+        outputs=pair.outputs,
+        statics=pair.static_names,
+        factor=pair.factor,
+        tiles=tiles,
+        samples=len(reader),
+        stored_bytes=reader.bytes_of(1),
+    )

@@ -1,0 +1,82 @@
+"""What one process of many does of a step, and what it keeps, told to a rehearsal's blocks."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
+
+from orbitds.model.block import Block
+
+_ATEN = torch.ops.aten
+# What selective checkpointing keeps: products and attention.
+_DEAR = {
+    _ATEN.mm.default,
+    _ATEN.addmm.default,
+    _ATEN.bmm.default,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu.default,
+}
+
+
+def split_matrices(blocks: Sequence[nn.Module], processes: int) -> None:
+    """Leave in each block the heads and hidden units of one process of the axis ``tensor``."""
+    for block in blocks if processes > 1 else ():
+        assert isinstance(block, Block)
+        width, inner = block.project.in_features, block.mlp[2]
+        assert isinstance(inner, nn.Linear)
+        own, units = width // processes, math.ceil(inner.in_features / processes)
+        block.heads //= processes
+        block.query_key_value = nn.Linear(width, 3 * own)
+        block.project = nn.Linear(own, width)
+        block.mlp[0], block.mlp[2] = nn.Linear(width, units), nn.Linear(units, width)
+
+
+def split_tokens(blocks: Sequence[nn.Module], processes: int) -> None:
+    """Give the blocks the tokens of one process of the axis ``sequence``, and gather them after.
+
+    Whether processes take turns at heads or pass keys on, each holds this share of everything.
+    """
+    if processes == 1 or not blocks:
+        return
+    whole: list[int] = []
+
+    def cut(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        tokens, *rest = arguments
+        whole[:] = [tokens.shape[1]]
+        return tokens[:, : -(-tokens.shape[1] // processes)], *rest
+
+    def gather(_: nn.Module, __: object, tokens: Tensor) -> Tensor:
+        return torch.cat([tokens] * processes, dim=1)[:, : whole[0]]
+
+    blocks[0].register_forward_pre_hook(cut)
+    blocks[-1].register_forward_hook(gather)
+
+
+def narrow_weights(blocks: Sequence[nn.Module]) -> None:
+    """Have the blocks' weights in bfloat16, as they come from other processes."""
+    for block in blocks:
+        for module in block.modules():
+            for name, weight in module.named_parameters(recurse=False):
+                narrow = torch.empty(weight.shape, dtype=torch.bfloat16)
+                module.register_parameter(name, nn.Parameter(narrow))
+
+
+def forget(blocks: Sequence[nn.Module], kind: Literal["none", "selective", "full"]) -> None:
+    """Have the backward pass compute again what `TrainConfig.checkpointing` says."""
+    how: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    if kind == "selective":
+        how["context_fn"] = partial(create_selective_checkpoint_contexts, _keeps)
+    for block in blocks if kind != "none" else ():
+        block.forward = partial(checkpoint, block.forward, **how)
+
+
+def _keeps(_: object, operation: object, *__: object, **___: object) -> CheckpointPolicy:
+    is_dear = operation in _DEAR
+    return CheckpointPolicy.MUST_SAVE if is_dear else CheckpointPolicy.PREFER_RECOMPUTE
