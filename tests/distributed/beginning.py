@@ -1,0 +1,59 @@
+"""The beginning of a small run, in one process or in several: its data, its settings, its model."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from orbitds.config import ModelConfig, OptimConfig, TilesConfig
+from orbitds.data.synthetic import synthetic_pair
+from orbitds.train import loop
+from orbitds.train.mesh import make_mesh
+from orbitds.train.setting import prepare_all
+
+TINY = ModelConfig(
+    width=12,
+    depth=2,
+    heads=2,
+    decoder_depth=1,
+    correction_width=4,
+    correction_depth=1,
+    position_octaves=2,
+)
+# An odd field cut into tiles of unequal cores; odd shares of samples.
+BASE = {
+    "pair": "synthetic",
+    "model": TINY,
+    "tiles": TilesConfig(rows=2, columns=3, halo_cells=2),
+    "batch_size": 7,
+    "steps": 3,
+    "validate_every": 3,
+    "optim": OptimConfig(lr=1e-3, warmup_steps=0, clip=0.5),
+    "device": "cpu",
+}
+
+
+def pair_with_gaps():
+    """Global fields with targets missing here and there: another share of each time."""
+    pair = synthetic_pair(rows=7, columns=11, factor=3)
+    missing = (
+        np.arange(pair.fine.sizes["latitude"])
+        < ((np.arange(pair.fine.sizes["time"]) * 5) % 20)[:, None]
+    )
+    holes = pair.fine.eastward_wind.copy(
+        data=np.broadcast_to(missing[:, :, None], pair.fine.eastward_wind.shape)
+    )
+    return replace(pair, fine=pair.fine.where(~holes).assign_attrs(missing="mask"))
+
+
+def begun(config, launch, device):
+    """Settings, mesh and model of a run whose weights are such that no gradient is zero."""
+    mesh = make_mesh(config.parallel, launch, device)
+    pairs = [pair_with_gaps()]
+    settings = prepare_all(config, pairs, device)
+    model = loop._model(config, pairs[0], settings, mesh, device)
+    with torch.no_grad():
+        torch.manual_seed(5)
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return settings, mesh, model
