@@ -98,6 +98,7 @@ def train(
     *,
     config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
     output: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     processes: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -110,7 +111,9 @@ def train(
     Parameters
     ----------
     output
-        Folder of the run; must be new or empty.
+        Folder of the run; must be new or empty, unless the run goes on.
+    resume
+        Go on from the newest state in the folder; begin where there is none.
     dry_run
         Train nothing and write nothing: tell how the run is spread over processes, the memory of
         each, work and storage, and refuse what a run would refuse.
@@ -135,7 +138,7 @@ def train(
         )
     from orbitds.train.loop import run
 
-    best = run(settings, output)
+    best = run(settings, output, resume=resume)
     tell(f"best weights: {best}")
 
 

@@ -1,5 +1,9 @@
 """Which processor to compute on."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -23,3 +27,23 @@ def choose_device(name: str | None = None) -> torch.device:
             "Choose `cpu`, `cuda` (the first GPU), `cuda:1` (the second), or `auto`."
         ) from error
     return device
+
+
+@contextmanager
+def reproducible(wanted: bool) -> Iterator[None]:  # noqa: FBT001  all that it says
+    """Take only kernels that give the same bits each time while the context lasts, if wanted.
+
+    Raises
+    ------
+    RuntimeError
+        From an operation that has no such kernel.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        # what cuBLAS asks for; read when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=before)

@@ -51,6 +51,8 @@ def test_shipped_run_is_whole(stage, name):
     setting = parse(STAGES[stage], settings, source=name)
     # each line of the file is in the result as it stands
     stored = yaml.safe_load(share(f"configs/{stage}/{name}.yaml").read_text(encoding="utf-8"))
+    if "from" in stored:  # a keyword of Python, so code has another name for it
+        stored["start_from"] = stored.pop("from")
     assert stored.keys() <= STAGES[stage].model_fields.keys()
     for key, value in stored.items():
         if isinstance(value, dict):

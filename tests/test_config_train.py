@@ -94,8 +94,8 @@ def test_the_start_is_called_from_in_files_and_what_is_written_down():
     assert '"from":"runs/one"' in written
     assert "start_from" not in written
     assert TrainConfig.model_validate_json(written) == setting
-    with pytest.raises(ValueError, match="unknown name 'fromm'. Did you mean 'from'?"):
-        parse(TrainConfig, {"pair": "p", "fromm": "runs/one"}, source="here")
+    with pytest.raises(ValueError, match="unknown name 'frum'. Did you mean 'from'?"):
+        parse(TrainConfig, {"pair": "p", "frum": "runs/one"}, source="here")
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "crps"])

@@ -6,31 +6,39 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from orbitds.config import TrainConfig
 from orbitds.data.loader import Loaded, training_loader
 from orbitds.data.order import Order
 from orbitds.data.pair import Pair, open_pair
-from orbitds.device import choose_device
+from orbitds.device import choose_device, reproducible
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.course import Course
-from orbitds.train.engine import make_engine
-from orbitds.train.folder import BEST
+from orbitds.train.engine import Engine, make_engine
+from orbitds.train.folder import BEST, STATES, check_new, check_same_run, write_settings
 from orbitds.train.launch import ALONE, Launch, launched, main_first
+from orbitds.train.log import tell_pairs
 from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.record import write_record
 from orbitds.train.setting import Setting, prepare_all, union_of
+from orbitds.train.start import begin, tell_notes
+from orbitds.train.states import States
 from orbitds.train.step import Numbers, take_step
-
-# What a run folder holds.
-RESOLVED = "config.json"
+from orbitds.train.stop import Stop
 
 
-def run(config: TrainConfig, output: Path) -> Path:
-    """Train from a config and leave a run folder: resolved config, log and the best weights.
+def run(config: TrainConfig, output: Path, *, resume: bool = False) -> Path:
+    """Train from a config and leave a run folder: settings, log, states and the best weights.
 
     Called by each process of a run, as torchrun or srun start them; or by one alone.
+
+    Parameters
+    ----------
+    resume
+        Go on from the newest state in the folder; begin where there is none.
 
     Returns
     -------
@@ -40,17 +48,23 @@ def run(config: TrainConfig, output: Path) -> Path:
     Raises
     ------
     FileExistsError
-        If the folder holds something already.
+        If the folder holds something already, and the run is not to go on from it.
+    ValueError
+        If the run in the folder has other settings or data.
+    Stopped
+        If a signal or the end of the job stopped the run, after its state is saved.
     """
+    check = check_same_run if resume else check_new
     with launched(config.device) as (launch, device):
-        main_first(launch, lambda: _check_folder(output))
+        main_first(launch, lambda: check(config, output))
         pairs = [open_pair(name) for name in config.mixture]
-        main_first(launch, lambda: _begin(config, output))
+        main_first(launch, lambda: write_settings(config, output))
         try:
             return fit(config, pairs, output, launch=launch, device=device)
         except (ValueError, OSError, RuntimeError):
             # data or settings that do not fit make no run
-            if launch.is_main and not (output / BEST).exists():
+            kept = (output / BEST, output / STATES)
+            if launch.is_main and not any(place.exists() for place in kept):
                 shutil.rmtree(output)
             raise
 
@@ -63,54 +77,106 @@ def fit(
     launch: Launch = ALONE,
     device: torch.device | None = None,
 ) -> Path:
-    """Train a model on the pairs of ``config.mixture``; see ``run``."""
+    """Train a model on the pairs of ``config.mixture``, from the newest state in the folder if any.
+
+    See ``run``; the folder exists.
+    """
     device = choose_device(config.device) if device is None else device
     mesh = make_mesh(config.parallel, launch, device)
     settings = prepare_all(config, pairs, device)
-    model = _model(config, pairs[0], settings, mesh, device)
-    engine = make_engine(model, config, mesh)
-    course = Course(config, settings, engine, mesh, output)
-    pending: Numbers | None = None
-    with progress("train", config.steps) as report:
-        batches = _batches(config, settings, mesh)
-        for step in range(1, config.steps + 1):
-            parts = islice(batches, config.accumulate)
-            numbers = take_step(engine, parts, settings, config, mesh, step=step)
-            # the numbers of a step are read during the next: the device is not waited for
-            if pending is not None:
-                report(pending.step, course.follow(pending))
-            pending = numbers
-            if step % config.validate_every == 0 or step == config.steps:
-                report(step, course.follow(pending, validates=True))
-                pending = None
+    main_first(launch, lambda: write_record(config, settings, launch, device, output))
+    with reproducible(config.deterministic), Stop(config.save) as stop:
+        engine = _engine(config, settings, mesh, device, output)
+        states = States(output / STATES, config.save, launch, _host_group(launch))
+        first = _restore(engine, states)
+        facts = {} if first is None else first
+        start = facts.get("step", 0)
+        with (
+            Course(config, settings, engine, mesh, output, facts=facts) as course,
+            progress("train", config.steps) as report,
+        ):
+            if not start and launch.is_main:
+                tell_pairs(pairs)
+            batches = _batches(config, settings, mesh, first=start)
+            pending: Numbers | None = None
+            for step in range(start + 1, config.steps + 1):
+                if course.is_over:
+                    break
+                parts = islice(batches, config.accumulate)
+                numbers = take_step(
+                    engine,
+                    parts,
+                    settings,
+                    config,
+                    mesh,
+                    step=step,
+                    wants_stop=stop.reason() is not None,
+                )
+                # the numbers of a step are read during the next: the device is not waited for
+                if pending is not None:
+                    report(pending.step, course.follow(pending))
+                pending = numbers
+                states.poll()
+                if course.due(step):
+                    report(step, course.follow(pending, validates=course.validates(step)))
+                    pending = None
+                    course.save(states, step)
+                if course.is_stopped and step < config.steps and not course.is_over:
+                    if pending is not None:
+                        report(step, course.follow(pending))
+                    course.leave(states, step, stop.reason())
+            states.wait()
     return output / BEST
 
 
-def _model(
-    config: TrainConfig, pair: Pair, settings: Sequence[Setting], mesh: Mesh, device: torch.device
-) -> DownscalingModel:
-    """Build the model, alike in all processes."""
+def _engine(
+    config: TrainConfig, settings: Sequence[Setting], mesh: Mesh, device: torch.device, output: Path
+) -> Engine:
+    """Build the model, alike in all processes, and give it to its engine."""
     torch.manual_seed(config.seed)
-    model = build(
+    pair = settings[0].pair
+    model: DownscalingModel = build(
         config.architecture,
         inputs=union_of(settings)[0],
         outputs=pair.outputs,
         statics=pair.static_names,
         factor=pair.factor,
     )
+    notes = begin(model, config)
+    if mesh.rank == 0:
+        tell_notes(notes, output)
     # one that is shared may be too large for a device: FSDP takes it there piece by piece
     stays = mesh.weights is not None and mesh.sizes["tensor"] == 1
-    return model if stays else model.to(device)
+    return make_engine(model if stays else model.to(device), config, mesh)
 
 
-def _batches(config: TrainConfig, settings: Sequence[Setting], mesh: Mesh) -> Iterator[Loaded]:
+def _host_group(launch: Launch) -> dist.ProcessGroup | None:
+    """Return all processes as they talk of what lies in host memory; None if there is one."""
+    if launch.master is None:
+        return None
+    group = dist.new_group(backend="gloo")
+    assert isinstance(group, dist.ProcessGroup)  # of all processes, so of this one
+    return group
+
+
+def _restore(engine: Engine, states: States) -> dict | None:
+    """Fill the engine from the newest whole state, and return the facts of it."""
+    facts = states.load(engine.state())
+    if facts is not None:
+        engine.restored(facts["step"])
+    return facts
+
+
+def _batches(
+    config: TrainConfig, settings: Sequence[Setting], mesh: Mesh, *, first: int
+) -> Iterator[Loaded]:
     return training_loader(
         [setting.train for setting in settings],
         order=Order(
             seed=config.seed,
             batch_size=config.batch_size,
             parts=config.accumulate,
-            first=0,
+            first=first,
             last=config.steps,
             rank=mesh.data_rank,
             world=mesh.data_world,
@@ -121,16 +187,3 @@ def _batches(config: TrainConfig, settings: Sequence[Setting], mesh: Mesh) -> It
         prefetch=config.data.prefetch,
         mirror=config.data.mirror,
     )
-
-
-def _check_folder(output: Path) -> None:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(
-            f"Wanted a new or empty folder for the run, got {output}, which exists. "
-            "Choose another one, or remove it."
-        )
-
-
-def _begin(config: TrainConfig, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    (output / RESOLVED).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -112,10 +112,9 @@ def predict_memory(
         share=0.0 if config.accumulate > 1 or offload else 1 / of_gradients,
         frozen=config.freeze,
     )
-    width = _FLOAT32 if config.optim.moments == "float32" else _BFLOAT16
     states = {
         "weights": weights * _FLOAT32 // of_weights,
-        "moments": 2 * trained * width // of_moments,
+        "moments": 2 * trained * _FLOAT32 // of_moments,
         "average": weights * _FLOAT32 // of_weights if config.ema_decay else 0,
     }
     return Memory(

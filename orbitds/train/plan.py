@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from orbitds.config import SaveConfig, TrainConfig
-from orbitds.data.order import MixedSampler
+from orbitds.data.order import Order
 from orbitds.data.pair import open_pair
 from orbitds.train.count import Count, count
 from orbitds.train.launch import Launch
@@ -16,7 +16,7 @@ from orbitds.train.mesh import make_mesh
 from orbitds.train.outline import Outline, outline_of
 from orbitds.train.setting import check_alike
 
-_FLOAT32, _BFLOAT16 = 4, 2
+_FLOAT32 = 4
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,10 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
     """
     mesh = make_mesh(config.parallel, Launch(world=processes), torch.device("cpu"))
     shares = list(config.mixture.values())
-    MixedSampler(  # refuses a batch that is too small
-        [outline.samples for outline in outlines],
-        shares,
-        batch_size=config.batch_size,
+    Order(  # refuses a batch that is too small
         seed=config.seed,
+        batch_size=config.batch_size,
+        parts=config.accumulate,
         first=0,
         last=1,
         world=mesh.data_world,
@@ -149,7 +148,6 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
     memory = max(memories, key=lambda memory: memory.total)
     seen = [share / sum(shares) * config.steps * config.batch_size for share in shares]
     parameters = counts[0].parameters
-    moment = _FLOAT32 if config.optim.moments == "float32" else _BFLOAT16
     trained = counts[0].trained
     averaged = parameters if config.ema_decay else 0
     return Plan(
@@ -168,7 +166,7 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
             for outline, times in zip(outlines, seen, strict=True)
         },
         memory=memory,
-        state_bytes=(parameters + averaged) * _FLOAT32 + 2 * trained * moment,
+        state_bytes=(parameters + averaged) * _FLOAT32 + 2 * trained * _FLOAT32,
         states=_states(config.save, config.validate_every, config.steps),
         checkpoint_bytes=parameters * _FLOAT32 + _region_bytes(config, outlines[0]),
     )

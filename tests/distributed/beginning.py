@@ -7,9 +7,11 @@ import torch
 
 from orbitds.config import ModelConfig, OptimConfig, TilesConfig
 from orbitds.data.synthetic import synthetic_pair
+from orbitds.model.build import build
 from orbitds.train import loop
 from orbitds.train.mesh import make_mesh
-from orbitds.train.setting import prepare_all
+from orbitds.train.setting import prepare_all, union_of
+from orbitds.train.start import begin
 
 TINY = ModelConfig(
     width=12,
@@ -49,11 +51,23 @@ def pair_with_gaps():
 def begun(config, launch, device):
     """Settings, mesh and model of a run whose weights are such that no gradient is zero."""
     mesh = make_mesh(config.parallel, launch, device)
-    pairs = [pair_with_gaps()]
-    settings = prepare_all(config, pairs, device)
-    model = loop._model(config, pairs[0], settings, mesh, device)
+    settings = prepare_all(config, [pair_with_gaps()], device)
+    pair = settings[0].pair
+    torch.manual_seed(5)
+    model = build(
+        config.architecture,
+        inputs=union_of(settings)[0],
+        outputs=pair.outputs,
+        statics=pair.static_names,
+        factor=pair.factor,
+    )
     with torch.no_grad():
-        torch.manual_seed(5)
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
+    begin(model, config)
     return settings, mesh, model
+
+
+def parts_of(config, settings, mesh, *, first=0):
+    """Parts of a process's shares of the steps, one after another, from after so many steps."""
+    return loop._batches(config, settings, mesh, first=first)

@@ -13,7 +13,7 @@ from orbitds.train import loop
 from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import launched
 from orbitds.train.step import take_step
-from tests.distributed.beginning import BASE, begun, pair_with_gaps
+from tests.distributed.beginning import BASE, begun, pair_with_gaps, parts_of
 from tests.distributed.processes import run
 
 pytestmark = pytest.mark.distributed
@@ -51,7 +51,7 @@ def _gradients(config, launch, device):
     """Return loss, norm and gradients of a first step, at weights that have none of zero."""
     settings, mesh, model = begun(config, launch, device)
     engine = Watched(model, config, mesh)
-    parts = islice(loop._batches(config, settings, mesh), config.accumulate)
+    parts = islice(parts_of(config, settings, mesh), config.accumulate)
     loss, norm, *_ = take_step(engine, parts, settings, config, mesh, step=1).read()
     return loss, norm, {name: value.numpy() for name, value in engine.gradients.items()}
 

@@ -254,8 +254,8 @@ def test_patterns_freeze_what_they_match():
     ("pattern", "near"),
     [
         ("trunk.block.*", "trunk.blocks.*"),
-        ("corect.*", "correct.*"),
-        ("trunk.norm.weigth", "trunk.norm.weight"),
+        ("corrects.*", "correct.*"),
+        ("trunk.norm.weights", "trunk.norm.weight"),
     ],
 )
 def test_a_pattern_that_matches_nothing_is_refused(pattern, near):

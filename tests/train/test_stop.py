@@ -33,6 +33,7 @@ def test_signals(name):
 def test_handlers_are_as_before():
     numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
+    within = []
     with suppress(RuntimeError), Stop(SaveConfig(), {}):
         within = [signal.getsignal(number) for number in numbers]
         raise RuntimeError
