@@ -1,4 +1,4 @@
-"""DeepSpeed in two processes trains as PyTorch does in one, and they take up each other's states."""
+"""DeepSpeed in two processes trains as PyTorch does in one; each takes up the state of others."""
 
 from itertools import islice
 
