@@ -13,7 +13,7 @@ from orbitds.config import TrainConfig
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.train.engine import Engine
 from orbitds.train.mesh import Mesh
-from orbitds.train.optim import learning_rate, make_optimizer
+from orbitds.train.optim import learning_rate, make_adamw, make_moments
 from orbitds.train.shard import compile_blocks, recompute
 from orbitds.train.zero import MOMENTS, Weights, import_deepspeed, local_rank, settings_of
 
@@ -63,11 +63,7 @@ class DeepSpeedEngine(Engine):
         named = dict(model.named_parameters())
         self.trained = [name for name, weight in named.items() if weight.requires_grad]
         self.weights = Weights(deepspeed, named, mesh, config.parallel.zero_stage)
-        self.optimizer = make_optimizer(named, config.optim)
-        # DeepSpeed cuts the weights anew, and cannot do with a group of none
-        self.optimizer.state.clear()
-        groups = self.optimizer.param_groups
-        groups[:] = [group for group in groups if group["params"]]
+        self.optimizer = make_adamw(named, config.optim)
         self._predict_by_call()
         with local_rank(device):
             self.engine, self.zero, *_ = deepspeed.initialize(
@@ -196,15 +192,10 @@ class DeepSpeedEngine(Engine):
         model.predict = through
 
     def _make_moments(self) -> None:
-        """Make the moments, as AdamW does in its first step: a state has where to load to."""
+        """Make the moments of the parts that DeepSpeed has cut."""
         zero, cut = self.zero, self.weights.are_cut
         flat = zero.fp32_partitioned_groups_flat if cut else zero.single_partition_of_fp32_groups
-        fused = self.optimizer.defaults["fused"]
-        for part in flat:
-            self.optimizer.state[part] = {
-                "step": torch.zeros((), device=part.device if fused else "cpu"),
-                **{moment: torch.zeros_like(part, requires_grad=False) for moment in MOMENTS},
-            }
+        make_moments(self.optimizer, flat)
         if not cut:
             # as DeepSpeed does after its first step
             zero._lazy_init_hp_params_optimizer_state()
