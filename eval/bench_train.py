@@ -12,6 +12,7 @@ float32 weights, blocks compiled; fields are random and on the device.
 """
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -49,6 +50,8 @@ FACTOR = 4
 GLOBE, GIANT, GIANT_TILES, HALO = (180, 360), (2880, 5760), (16, 16), 2
 WEAK = {"reslim_9m_h128": 4, "reslim_126m_h128": 4, "reslim_1b": 1}
 """Presets, and samples of each process."""
+ONE_MS: dict[str, float] = {}
+"""What a preset takes in the main process alone, once measured."""
 TINY = ModelConfig(width=16, depth=2, heads=2, decoder_depth=1, correction_width=4)
 
 
@@ -151,9 +154,9 @@ class Run:
         )
 
 
-def alone(call: Any, launch: Launch) -> float | None:  # noqa: ANN401
+def alone(call: Any, launch: Launch) -> float:  # noqa: ANN401
     """Call something in the main process while the others wait; all learn the result."""
-    told = [call() if launch.is_main else None]
+    told = [call() if launch.is_main else 0.0]
     if launch.master is not None:
         dist.barrier()
         dist.broadcast_object_list(told)
@@ -284,6 +287,7 @@ def _grid(options: Any) -> tuple[int, int]:  # noqa: ANN401
 
 
 def _reset(device: torch.device) -> None:
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -32,7 +32,6 @@ def split_matrices(blocks: Sequence[nn.Module], processes: int) -> None:
         width, inner = block.project.in_features, block.mlp[2]
         assert isinstance(inner, nn.Linear)
         own, units = width // processes, math.ceil(inner.in_features / processes)
-        block.heads //= processes
         block.query_key_value = nn.Linear(width, 3 * own)
         block.project = nn.Linear(own, width)
         block.mlp[0], block.mlp[2] = nn.Linear(width, units), nn.Linear(units, width)

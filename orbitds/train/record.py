@@ -41,7 +41,7 @@ def write_record(
         if other := [name for name, found in data.items() if record["data"].get(name) != found]:
             raise ValueError(
                 f"Wanted the data that the run in {output} has seen, got others of "
-                f"{', '.join(other)}: variables, times, grids or statistics differ. Bring the data "
+                f"{', '.join(other)}: variables, times, grids or values differ. Bring the data "
                 "back, or start a new run."
             )
     is_gpu = device.type == "cuda"
@@ -60,9 +60,9 @@ def write_record(
 
 
 def fingerprint(setting: Setting) -> str:
-    """Return a hash of what a pair is to a run: names, times, grids, and statistics of its values.
+    """Return a hash of what a pair is to a run: names, times, grids, statistics, three samples.
 
-    Values themselves are not hashed: a century of them would be read for it.
+    The other values are not hashed: a century of them would be read for it.
     """
     pair, digest = setting.pair, hashlib.sha256()
     statistics = {name: row.model_dump() for name, row in sorted(setting.statistics.items())}
@@ -80,6 +80,9 @@ def fingerprint(setting: Setting) -> str:
     for grid in (pair.coarse_grid, pair.fine_grid):
         for axis in (grid.latitude_deg, grid.longitude_deg):
             digest.update(np.ascontiguousarray(axis, dtype=np.float64).tobytes())
+    last = len(setting.train) - 1
+    for part in setting.train.reader.read([0, last // 2, last])[:3]:
+        digest.update(part.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ COMBINED = [
     ({"shard": 2, "tensor": 2}, {"compression": 2.0}),
     ({"shard": 2, "sequence": 2}, {}),
     ({"sequence": 2, "channel": 2}, {"compression": 3.0}),
-    ({"sequence": 2, "tensor": 2}, {}),
+    ({"sequence": 2, "tensor": 2}, {"heads": 4}),
     ({"replicate": 2, "sequence": 2, "sequence_by": "ring"}, {"kind": "vit"}),
 ]
 

@@ -38,7 +38,7 @@ def test_the_norm_is_that_of_the_scaled_gradient_before_clipping(pair):
 
 
 def test_the_running_mean_takes_the_place_of_the_weights_and_gives_it_back(pair):
-    engine, mean = engine_of(pair), None
+    engine, mean, now = engine_of(pair), None, {}
     for number in range(3):
         step(engine, number)
         now = {name: weight.detach().clone() for name, weight in engine.weights.items()}
