@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -180,6 +181,9 @@ class TorchEngine(Engine):
         return squares.sum().sqrt().to(next(iter(gradients.values())).device)
 
     def _exchange(self) -> None:
+        if isinstance(self.model, FSDPModule):
+            # after a validation what lies outside of blocks is still gathered as it was there
+            self.model.reshard()
         self._look()
         with torch.no_grad():
             for name, mean in self.average.items():

@@ -29,7 +29,7 @@ BASE = {
     "tiles": TilesConfig(rows=2, columns=3, halo_cells=2),
     "batch_size": 7,
     "steps": 3,
-    "validate_every": 3,
+    "validate_every": 2,
     "optim": OptimConfig(lr=1e-3, warmup_steps=0, clip=0.5),
     "device": "cpu",
 }
