@@ -38,5 +38,5 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps,cloud,grib]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[maps,cloud,grib,deepspeed]' --group dev
 	touch $@

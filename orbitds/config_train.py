@@ -84,7 +84,8 @@ class ParallelConfig(Frozen):
     """How a run is spread over processes; the product of the sizes is their number."""
 
     engine: Literal["torch", "deepspeed"] = "torch"
-    """PyTorch FSDP2, or DeepSpeed ZeRO."""
+    """PyTorch FSDP2, or DeepSpeed ZeRO, which shares over all processes: `replicate`, `tiles` and
+    `shard` say there who sees which samples, not who holds what."""
     replicate: PositiveInt = 1
     """Copies of the weights; each copy sees other samples."""
     tiles: PositiveInt = 1

@@ -197,12 +197,24 @@ class TorchEngine(Engine):
         return squares.sum().sqrt().to(next(iter(gradients.values())).device)
 
     def _exchange(self) -> None:
+        if isinstance(self.model, FSDPModule):
+            # after a validation what lies outside of blocks is still gathered as it was there
+            self.model.reshard()
         self._look()
         with torch.no_grad():
             for name, mean in self.average.items():
                 kept = mean.clone()
                 mean.copy_(self.parts[name])
                 self.parts[name].copy_(kept)
+
+
+def make_engine(model: DownscalingModel, config: TrainConfig, mesh: Mesh) -> Engine:
+    """Return the engine that the config asks for; see ``TorchEngine`` and ``DeepSpeedEngine``."""
+    if config.parallel.engine == "torch":
+        return TorchEngine(model, config, mesh)
+    from orbitds.train.deepspeed import DeepSpeedEngine
+
+    return DeepSpeedEngine(model, config, mesh)
 
 
 def _part(weight: Tensor) -> Tensor:

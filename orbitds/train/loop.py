@@ -17,7 +17,7 @@ from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
 from orbitds.train.course import Course
-from orbitds.train.engine import Engine, TorchEngine
+from orbitds.train.engine import Engine, make_engine
 from orbitds.train.folder import BEST, STATES, check_new, check_same_run, write_settings
 from orbitds.train.launch import ALONE, Launch, launched, main_first
 from orbitds.train.log import tell_pairs
@@ -147,7 +147,7 @@ def _engine(
         tell_notes(notes, output)
     # one that is shared may be too large for a device: FSDP takes it there piece by piece
     stays = mesh.is_shared and mesh.sizes["tensor"] == 1
-    return TorchEngine(model if stays else model.to(device), config, mesh)
+    return make_engine(model if stays else model.to(device), config, mesh)
 
 
 def _host_group(launch: Launch) -> dist.ProcessGroup | None:

@@ -1,7 +1,7 @@
 """Parameter groups, AdamW, warm-up and cosine decay."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -18,6 +18,13 @@ def make_optimizer(weights: Mapping[str, Tensor], config: OptimConfig) -> torch.
         Leaf tensors, perhaps a process's parts of larger ones; those that need no gradient are
         left out.
     """
+    optimizer = make_adamw(weights, config)
+    make_moments(optimizer, [part for group in optimizer.param_groups for part in group["params"]])
+    return optimizer
+
+
+def make_adamw(weights: Mapping[str, Tensor], config: OptimConfig) -> torch.optim.AdamW:
+    """Return AdamW as ``make_optimizer`` does, without moments; no group is empty."""
     decayed, kept = [], []
     for name, weight in weights.items():
         if not weight.requires_grad:
@@ -27,24 +34,30 @@ def make_optimizer(weights: Mapping[str, Tensor], config: OptimConfig) -> torch.
         (kept if weight.ndim < 2 or name.endswith("bias") else decayed).append(weight)
     if not decayed and not kept:
         raise ValueError("Wanted weights to train, got none: all are frozen. Shorten `freeze`.")
-    fused = next(iter(weights.values())).device.type == "cuda"
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": kept, "weight_decay": 0.0},
-        ],
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
         lr=config.lr,
         betas=(config.beta1, config.beta2),
-        fused=fused,
+        fused=next(iter(weights.values())).device.type == "cuda",
     )
-    for weight in [*decayed, *kept]:
-        # as AdamW makes them in its first step; here already, so that a state has where to load to
-        optimizer.state[weight] = {
-            "step": torch.zeros((), device=weight.device if fused else "cpu"),
-            "exp_avg": torch.zeros_like(weight, requires_grad=False),
-            "exp_avg_sq": torch.zeros_like(weight, requires_grad=False),
+
+
+def make_moments(optimizer: torch.optim.AdamW, parts: Iterable[Tensor]) -> None:
+    """Make the moments of what the optimiser works on, as AdamW does in its first step.
+
+    So that a state has where to load to before.
+    """
+    fused = optimizer.defaults["fused"]
+    for part in parts:
+        optimizer.state[part] = {
+            "step": torch.zeros((), device=part.device if fused else "cpu"),
+            "exp_avg": torch.zeros_like(part, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(part, requires_grad=False),
         }
-    return optimizer
 
 
 def learning_rate(step: int, config: OptimConfig, steps: int) -> float:
