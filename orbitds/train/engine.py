@@ -74,8 +74,8 @@ class TorchEngine(Engine):
     def __init__(self, model: DownscalingModel, config: TrainConfig, mesh: Mesh) -> None:
         if config.parallel.offload and not mesh.is_shared:
             raise ValueError(
-                "Wanted processes that share the weights for parallel.offload, got none: FSDP keeps "
-                "shares in host memory. Set parallel.shard to 2 or more, or offload to false."
+                "Wanted processes that share the weights for parallel.offload, got none: FSDP "
+                "keeps a share in host memory. Set parallel.shard to 2 or more, or offload to false."
             )
         share_samples(model, mesh, config.parallel)
         if config.checkpointing != "none":
