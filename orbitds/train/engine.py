@@ -75,7 +75,7 @@ class TorchEngine(Engine):
         if config.parallel.offload and not mesh.is_shared:
             raise ValueError(
                 "Wanted processes that share the weights for parallel.offload, got none: FSDP "
-                "keeps a share in host memory. Set parallel.shard to 2 or more, or offload to false."
+                "keeps shares in host memory. Set parallel.shard to 2 or more, or offload to false."
             )
         share_samples(model, mesh, config.parallel)
         if config.checkpointing != "none":
@@ -107,9 +107,7 @@ class TorchEngine(Engine):
 
     def step(self, step: int, *, scale: Tensor) -> Tensor:
         """Scale, clip, update, and return the norm of the gradient before; see ``Engine``."""
-        if self.sum is not None:
-            self.sum.finish()
-        self._look()
+        self._gather()
         parts = list(self.parts.values())
         scale = scale.to(parts[0].device)
         norm = self._norm() * scale
@@ -166,6 +164,12 @@ class TorchEngine(Engine):
         """Take up the run after so many steps; see ``Engine``."""
         for moments in self.optimizer.state.values():
             moments["step"].fill_(step)
+
+    def _gather(self) -> None:
+        """Let the optimiser see the gradients of all processes."""
+        if self.sum is not None:
+            self.sum.finish()
+        self._look()
 
     def _look(self) -> None:
         """Let the optimiser see the weights and gradients of now: FSDP may have moved them."""

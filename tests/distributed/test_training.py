@@ -37,7 +37,7 @@ class Watched(TorchEngine):
     """An engine that does not move, and tells its gradients."""
 
     def step(self, step, *, scale):
-        self._look()
+        self._gather()
         whole = {name: weight.grad for name, weight in self.weights.items()}
         self.gradients = {
             name: scale * (grad.full_tensor() if hasattr(grad, "full_tensor") else grad)
