@@ -282,9 +282,11 @@ class TrainConfig(Frozen):
                 f"Wanted a batch size that is a multiple of the {count} tiles of a field, got "
                 f"{self.batch_size}. Change it, or tiles.order."
             )
-        if self.model.heads % self.parallel.tensor:
+        by_heads = self.parallel.sequence if self.parallel.sequence_by == "ulysses" else 1
+        if self.model.heads % (self.parallel.tensor * by_heads):
+            also = " times parallel.sequence" if by_heads > 1 else ""
             raise ValueError(
-                f"Wanted a parallel.tensor that divides the model's {self.model.heads} heads, got "
-                f"{self.parallel.tensor}. Change one of the two."
+                f"Wanted a parallel.tensor{also} that divides the model's {self.model.heads} "
+                f"heads, got {self.parallel.tensor * by_heads}. Change one, or take sequence_by ring."
             )
         return self

@@ -16,7 +16,8 @@ import torch
 import xarray as xr
 import yaml
 
-from orbitds.checkpoint import file_hash, load_checkpoint
+from orbitds.checkpoint import load_checkpoint
+from orbitds.description import file_hash
 
 # How remedies begin.
 REMEDY = re.compile(

@@ -12,17 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from orbitds.checkpoint import (
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
+from orbitds.config import ModelConfig
+from orbitds.description import (
     CLIMATOLOGY,
     DESCRIPTION,
     WEIGHTS,
-    describe,
     file_hash,
     find_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
 )
-from orbitds.config import ModelConfig
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
 
@@ -220,7 +218,7 @@ def test_a_checkpoint_that_took_anothers_place_is_noticed(tmp_path, statistics):
 
 
 def test_shipped_checkpoints_go_by_their_name(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr("orbitds.checkpoint.share", lambda relative: tmp_path / relative)
+    monkeypatch.setattr("orbitds.description.share", lambda relative: tmp_path / relative)
     shutil.copytree(folder, tmp_path / "data_catalog/checkpoints/small_winds")
     assert load_checkpoint("small_winds").name == "small_winds"
     with pytest.raises(FileNotFoundError, match=r"got 'small_wind'.*Did you mean 'small_winds'\?"):
@@ -400,18 +398,6 @@ def test_a_file_in_the_place_is_left_alone(tmp_path, statistics):
     with pytest.raises(FileExistsError, match=r"empty place.*which exists"):
         save(tmp_path / "x", random_model(), statistics)
     assert (tmp_path / "x").read_text(encoding="utf-8") == "mine"
-
-
-def test_a_folder_is_described_without_its_network(folder, monkeypatch):
-    wanted = load_checkpoint(folder).description
-    assert wanted.objective == "downscale"
-    monkeypatch.setattr("orbitds.checkpoint.build", lambda *a, **k: pytest.fail("built a network"))
-    assert describe(folder) == wanted
-    (folder / WEIGHTS).unlink()
-    text = (folder / DESCRIPTION).read_text()
-    (folder / DESCRIPTION).write_text(text + "\n")  # another file: read anew
-    with pytest.raises(FileNotFoundError, match=f"Wanted .*{WEIGHTS}"):
-        describe(folder)
 
 
 def test_the_objective_travels(tmp_path, statistics):

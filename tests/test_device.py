@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from orbitds.device import choose_device
+from orbitds.device import choose_device, reproducible
 
 
 @pytest.mark.parametrize("name", ["auto", None])
@@ -28,3 +28,10 @@ def test_what_is_not_there_is_refused(name):
 def test_a_gpu_is_refused_where_there_is_none():
     with pytest.raises(ValueError, match="got 'cuda'; it has the CPU and 0 GPUs"):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_reproducible_kernels_are_asked_for_while_it_lasts(wanted):
+    with reproducible(wanted):
+        assert torch.are_deterministic_algorithms_enabled() is wanted
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -180,3 +180,19 @@ def _text(value: object) -> str:
     if isinstance(value, np.datetime64):
         value = pd.Timestamp(value)
     return str(value).removesuffix(" 00:00:00")
+
+
+def months_of(time: xr.DataArray) -> np.ndarray | None:
+    """Return calendar months, 1 to 12, of dates in any calendar; None where there are no dates."""
+    try:
+        return time.dt.month.values
+    except (AttributeError, TypeError):
+        return None
+
+
+def labels_of(time: xr.DataArray) -> list[str]:
+    """Return the times as text, alike in any resolution and calendar."""
+    try:
+        return [str(label) for label in time.dt.strftime("%Y-%m-%dT%H:%M:%S").values]
+    except (AttributeError, TypeError):
+        return [str(value) for value in time.values]

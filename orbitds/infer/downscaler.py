@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from orbitds.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.history import enter_with_earlier
 from orbitds.data.pair import stack
+from orbitds.data.times import labels_of, months_of
 from orbitds.data.values import Missing, check_missing, check_values
+from orbitds.description import find_checkpoint
 from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.constrain import check_constraints, constrained
@@ -209,7 +210,7 @@ class Downscaler:
         """Return the noise of the first member, one vector a time, for a model of members."""
         if self.checkpoint.model.config.predicts != "members":
             return None
-        return member_noise(_labels(time), member=0)
+        return member_noise(labels_of(time), member=0)
 
     def _region(self, fine_grid: Grid) -> Region | None:
         cut, lack = self._cut(fine_grid)
@@ -242,7 +243,7 @@ class Downscaler:
         if region is None or region.fine_climatology is None:
             return None
         assert region.coarse_climatology is not None
-        months = _months(time)
+        months = months_of(time)
         if months is None:
             self._say(
                 "The input has no dates, so the month is unknown: the climatology of checkpoint "
@@ -284,19 +285,3 @@ class Downscaler:
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(text, UserWarning, stacklevel=2)
-
-
-def _months(time: xr.DataArray) -> np.ndarray | None:
-    """Return calendar months, 1 to 12, of dates in any calendar; None where there are no dates."""
-    try:
-        return time.dt.month.values
-    except (AttributeError, TypeError):
-        return None
-
-
-def _labels(time: xr.DataArray) -> list[str]:
-    """Return the times as text, alike in any resolution and calendar."""
-    try:
-        return [str(label) for label in time.dt.strftime("%Y-%m-%dT%H:%M:%S").values]
-    except (AttributeError, TypeError):
-        return [str(value) for value in time.values]

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from orbitds.checkpoint import file_hash, save_checkpoint
+from orbitds.checkpoint import save_checkpoint
+from orbitds.description import file_hash
 from orbitds.model.orbit2 import STATICS, Orbit2
 from orbitds.model.orbit2_weights import bare, translate
 from orbitds.normalize import Normalizer

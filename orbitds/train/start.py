@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from orbitds.checkpoint import WEIGHTS, Description, describe, find_checkpoint
 from orbitds.config import ModelConfig, TrainConfig
+from orbitds.description import WEIGHTS, Description, describe, find_checkpoint
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Statistics
 from orbitds.resources import did_you_mean

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from orbitds.checkpoint import Description
 from orbitds.config import ModelConfig
+from orbitds.description import Description
 from orbitds.model.interface import DownscalingModel
 
 

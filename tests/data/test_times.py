@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orbitds.data.times import cadence, check_times, check_unbroken, days_in_month, span
+from orbitds.data.times import (
+    cadence,
+    check_times,
+    check_unbroken,
+    days_in_month,
+    labels_of,
+    months_of,
+    span,
+)
 
 CALENDARS = ["standard", "noleap", "360_day", "julian"]
 
@@ -143,3 +151,17 @@ def test_months_have_the_length_of_their_calendar(calendar, february, january):
 def test_span_is_short():
     assert span(axis(periods=3)) == ("2001-01-01", "2001-01-03")
     assert span(axis(periods=2, freq="6h")) == ("2001-01-01", "2001-01-01 06:00:00")
+
+
+@pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day"])
+def test_months_and_labels_of_any_calendar(calendar):
+    time = xr.date_range("2001-12-15", periods=3, freq="MS", calendar=calendar, use_cftime=True)
+    axis = xr.DataArray(time, dims="time")
+    assert months_of(axis).tolist() == [1, 2, 3]
+    assert labels_of(axis)[0] == "2002-01-01T00:00:00"
+
+
+def test_numbers_have_no_months_but_labels():
+    axis = xr.DataArray([3, 4], dims="time")
+    assert months_of(axis) is None
+    assert labels_of(axis) == ["3", "4"]
