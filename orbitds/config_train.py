@@ -287,6 +287,6 @@ class TrainConfig(Frozen):
             also = " times parallel.sequence" if by_heads > 1 else ""
             raise ValueError(
                 f"Wanted a parallel.tensor{also} that divides the model's {self.model.heads} "
-                f"heads, got {self.parallel.tensor * by_heads}. Change one, or take sequence_by ring."
+                f"heads, got {self.parallel.tensor * by_heads}. Change one, or take ring."
             )
         return self

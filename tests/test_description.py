@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orbitds.checkpoint import load_checkpoint
 from orbitds.description import CLIMATOLOGY, DESCRIPTION, WEIGHTS, describe, find_checkpoint
 
 

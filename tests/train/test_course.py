@@ -69,6 +69,7 @@ def test_what_a_state_knows_is_taken_up(course, tmp_path):
         course.leave(states, 4, "got SIGTERM")
     assert stopped.value.code == EXIT_CODE
     facts = States(tmp_path / "states", course.config.save, ALONE, None).load(course.engine.state())
+    assert facts is not None
     assert facts == {"step": 4, "best": course.best, "stale": 0}
     args = course.config, course.settings, course.engine, ONE, tmp_path
     with Course(*args, facts=facts | {"stale": 1}) as later:
