@@ -138,8 +138,11 @@ def train(
         )
     from orbitds.train.loop import run
 
+    from orbitds.train.launch import launch_of
+
     best = run(settings, output, resume=resume)
-    tell(f"best weights: {best}")
+    if launch_of(os.environ).is_main:
+        tell(f"best weights: {best}")
 
 
 @app.command

@@ -93,7 +93,7 @@ class TorchEngine(Engine):
             self.average = {name: part.detach().clone() for name, part in self.parts.items()}
         self.sum = None
         if mesh.addends is not None and not mesh.is_shared:
-            self.sum = GradientSum(self.parts.values(), mesh.addends)
+            self.sum = GradientSum(self.weights.values(), mesh.addends)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of one part of a step; see ``Engine``."""

@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from orbitds.train.shard import local
+
 # Gradients travel in parcels of about this size: large enough for the network, small enough to
 # leave while the backward pass still works on others.
 PARCEL_BYTES = 32 * 2**20
@@ -17,7 +19,7 @@ class GradientSum:
     Parameters
     ----------
     weights
-        The same in all processes of the group.
+        The same in all processes of the group; or the same parts of matrices that others share.
     group
         The processes.
 
@@ -49,7 +51,7 @@ class GradientSum:
         if not self.is_last:  # gradients of earlier parts stay where they are, and grow
             return
         assert weight.grad is not None
-        self._waiting.append(weight.grad)
+        self._waiting.append(local(weight.grad))
         if sum(gradient.nbytes for gradient in self._waiting) >= PARCEL_BYTES:
             self._send()
 

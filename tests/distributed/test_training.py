@@ -32,6 +32,15 @@ WAYS = {
     "running mean, flat": {"ema_decay": 0.5, "loss": LossConfig(kind="l1")},
 }
 
+FIELDS = {"tiles": TilesConfig(rows=2, columns=3, halo_cells=2, order="fields"), "batch_size": 6}
+OF_FOUR = {
+    "tiles over shared copies": FIELDS | {"parallel": {"tiles": 2, "shard": 2}},
+    "shared matrices, shared weights": {"parallel": {"tensor": 2, "shard": 2}},
+    "shared matrices, copies": {"parallel": {"tensor": 2, "replicate": 2}},
+    "shared tokens, shared weights": {"parallel": {"sequence": 2, "shard": 2}},
+    "shared variables, copies": {"parallel": {"channel": 2, "replicate": 2}},
+}
+
 
 class Watched(TorchEngine):
     """An engine that does not move, and tells its gradients."""
@@ -77,16 +86,38 @@ def both(tmp_path_factory):
     return run(_all_ways, 2, folder), folder
 
 
-def _alone(name):
-    changes = {key: value for key, value in WAYS[name].items() if key != "parallel"}
+def _alone(name, ways=WAYS):
+    changes = {key: value for key, value in ways[name].items() if key != "parallel"}
     return TrainConfig.model_validate(BASE | changes)
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_two_processes_have_the_gradients_of_one(both, name):
-    loss, norm, gradients = _gradients(_alone(name), loop.ALONE, torch.device("cpu"))
-    for told in both[0]:
-        got_loss, got_norm, got = told[name]
+    _assert_alike([told[name] for told in both[0]], _alone(name))
+
+
+def _combinations(rank):
+    with launched("cpu") as (launch, device):
+        return {
+            name: _gradients(TrainConfig.model_validate(BASE | changes), launch, device)
+            for name, changes in OF_FOUR.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def four():
+    """What four processes compute."""
+    return run(_combinations, 4)
+
+
+@pytest.mark.parametrize("name", OF_FOUR)
+def test_four_processes_have_the_gradients_of_one(four, name):
+    _assert_alike([told[name] for told in four], _alone(name, OF_FOUR))
+
+
+def _assert_alike(found, config):
+    loss, norm, gradients = _gradients(config, loop.ALONE, torch.device("cpu"))
+    for got_loss, got_norm, got in found:
         assert got_loss == pytest.approx(loss, rel=1e-5)
         assert got_norm == pytest.approx(norm, rel=1e-5)
         assert got.keys() == gradients.keys()
