@@ -136,9 +136,8 @@ def train(
             "Wanted --output, a new folder for the run, got none. Name one, or add --dry-run to "
             "plan the run alone."
         )
-    from orbitds.train.loop import run
-
     from orbitds.train.launch import launch_of
+    from orbitds.train.loop import run
 
     best = run(settings, output, resume=resume)
     if launch_of(os.environ).is_main:

@@ -55,7 +55,7 @@ class Course(AbstractContextManager):
         self.output = output
         first = facts.get("step", 0)
         self.best, self.stale = facts.get("best", math.inf), facts.get("stale", 0)
-        self.is_stopped, self._told = False, ""
+        self.is_stopped, self._told, self._rates = False, "", ""
         # what a checkpoint knows of the data
         self.kept = replace(settings[0], statistics=union_of(settings)[1])
         device = settings[0].train.assemble.device
@@ -127,8 +127,6 @@ class Course(AbstractContextManager):
         self.save(states, step)
         states.wait()
         raise Stopped(reason or "another process was told to", step)
-
-    _rates = ""
 
     def _validate(self, step: int) -> dict[str, float]:
         config, engine = self.config, self.engine
