@@ -6,12 +6,14 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 from orbitds.config import LossConfig, TilesConfig, TrainConfig
 from orbitds.train import loop
 from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import launched
+from orbitds.train.states import States
 from orbitds.train.step import take_step
 from tests.distributed.beginning import BASE, begun, pair_with_gaps, parts_of
 from tests.distributed.processes import run
@@ -96,23 +98,55 @@ def test_two_processes_have_the_gradients_of_one(both, name):
     _assert_alike([told[name] for told in both[0]], _alone(name))
 
 
-def _combinations(rank):
+BOTH_CUT = "shared matrices, shared weights"
+
+
+def _combinations(rank, folder):
     with launched("cpu") as (launch, device):
-        return {
+        told = {
             name: _gradients(TrainConfig.model_validate(BASE | changes), launch, device)
             for name, changes in OF_FOUR.items()
         }
+        config = TrainConfig.model_validate(BASE | OF_FOUR[BOTH_CUT])
+        settings, mesh, model = begun(config, launch, device)
+        engine = TorchEngine(model, config, mesh)
+        take_step(
+            engine, islice(parts_of(config, settings, mesh), 1), settings, config, mesh, step=1
+        )
+        states = States(folder, config.save, launch, dist.group.WORLD)
+        states.load(engine.state())
+        states.save(1, engine.state(), {})
+        states.wait()
+        whole = engine.whole()
+    told["weights"] = whole and {name: weight.numpy() for name, weight in whole.items()}
+    return told
 
 
 @pytest.fixture(scope="module")
-def four():
-    """What four processes compute."""
-    return run(_combinations, 4)
+def four(tmp_path_factory):
+    """What four processes compute, and the folder of a state."""
+    folder = tmp_path_factory.mktemp("four") / "states"
+    return run(_combinations, 4, folder), folder
 
 
 @pytest.mark.parametrize("name", OF_FOUR)
 def test_four_processes_have_the_gradients_of_one(four, name):
-    _assert_alike([told[name] for told in four], _alone(name, OF_FOUR))
+    _assert_alike([told[name] for told in four[0]], _alone(name, OF_FOUR))
+
+
+def test_one_process_goes_on_from_matrices_cut_both_ways(four):
+    config = _alone(BOTH_CUT, OF_FOUR)
+    settings, mesh, model = begun(config, loop.ALONE, torch.device("cpu"))
+    engine = TorchEngine(model, config, mesh)
+    States(four[1], config.save, loop.ALONE, None).load(engine.state())
+    for name, weight in model.named_parameters():
+        np.testing.assert_array_equal(weight.detach().numpy(), four[0][0]["weights"][name], name)
+    other = TorchEngine(begun(config, loop.ALONE, torch.device("cpu"))[2], config, mesh)
+    take_step(other, islice(parts_of(config, settings, mesh), 1), settings, config, mesh, step=1)
+    for name, tensor in other.state().items():
+        scale = float(tensor.abs().max())
+        atol = 1e-5 * scale if name.startswith("exp_avg.") else 1e-4 * scale + 2e-5
+        torch.testing.assert_close(engine.state()[name], tensor, rtol=0, atol=atol, msg=name)
 
 
 def _assert_alike(found, config):
