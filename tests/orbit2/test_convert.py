@@ -249,7 +249,7 @@ def test_a_cut_file_is_refused(orbitds, published):
     ("change", "told"),
     [
         ({"embed_dim": 32}, r"Wanted the weights of .*lack or misshape.*\. Give"),
-        ({"depth": 3}, r"Wanted weights .*architecture.*Missing key.*encoder\.2\..*Give the YAML"),
+        ({"depth": 3}, r"weights that lack or misshape 'blocks\.2\.attn.*Give the YAML"),
         ({"mlp_ratio": 4}, r"Wanted weights .*size mismatch for encoder\.0\.mlp.*Give the YAML"),
         ({"superres_mag": 4}, r"Wanted weights .*size mismatch for head.*Give the YAML"),
         (
