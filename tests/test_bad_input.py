@@ -359,7 +359,7 @@ def other_width(folder):
 
 
 def other_format(folder):
-    edit(folder, lambda content: content.update(format=2))
+    edit(folder, lambda content: content.update(format=3))
 
 
 def further_file(folder):
@@ -396,7 +396,7 @@ DAMAGED = {
     cut_description: r"Wanted the description of a checkpoint .*, got Invalid JSON.*\. Export",
     empty_description: r"Wanted the description .*, got model Field required; .*\. Export",
     other_width: r"Wanted weights that fit .*, got .*size mismatch.*\. Export",
-    other_format: r"Wanted the description .*, got format Input should be 1\. Export",
+    other_format: r"Wanted the description .*, got format Input should be 1 or 2\. Export",
     further_file: r"Wanted hashes of .*, got \['../../elsewhere', .*\. Export",
     no_hash: r"Wanted hashes of weights.safetensors .*, got \['climatology.safetensors'\]\. Export",
 }

@@ -132,7 +132,7 @@ def heard(monkeypatch):
     """The settings with which a stage was called; the stage does nothing."""
     calls = []
     for stage in ("train.loop", "infer.run", "eval.score"):
-        monkeypatch.setattr(f"orbitds.{stage}.run", lambda config, *rest: calls.append(config))
+        monkeypatch.setattr(f"orbitds.{stage}.run", lambda config, *_, **__: calls.append(config))
     monkeypatch.setattr("orbitds.eval.report.show", lambda scored: None)
     return calls
 
@@ -571,7 +571,7 @@ def _plain(text):
 
 
 def test_a_run_that_saved_and_left_says_so(orbitds, monkeypatch, tmp_path):
-    def leave(*_):
+    def leave(*_, **__):
         raise Stopped("got SIGTERM", 30)
 
     monkeypatch.setattr("orbitds.train.loop.run", leave)
