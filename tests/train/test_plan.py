@@ -13,7 +13,7 @@ from tests.train.outlines import config, outline
 def small():
     run = config(
         {"heads": 4},
-        batch_size=10,
+        batch_size=14,
         accumulate=2,
         steps=24,
         validate_every=5,
@@ -27,9 +27,9 @@ def test_the_numbers_of_a_run(small):
     assert small.sizes == {
         "replicate": 2, "tiles": 1, "shard": 3, "sequence": 1, "channel": 1, "tensor": 2,
     }  # fmt: skip
-    assert (small.processes, small.samples, small.samples_of_process, small.parts) == (12, 10, 2, 2)
+    assert (small.processes, small.samples, small.samples_of_process, small.parts) == (12, 14, 3, 2)
     assert small.training_samples == {"made up": 120}
-    assert small.epochs == {"made up": 2.0}
+    assert small.epochs == {"made up": 24 * 14 / 120}
     assert small.state_bytes == 16 * small.parameters
     assert small.states == 2
     assert small.checkpoint_bytes == 4 * (small.parameters + 9 * 14 * 9)
@@ -38,7 +38,7 @@ def test_the_numbers_of_a_run(small):
 
 def test_the_work_of_a_run_is_that_of_its_samples(small):
     one = predict(config({"heads": 4}, batch_size=1, steps=1), [outline()], processes=1)
-    assert small.operations == pytest.approx(240 * one.operations)
+    assert small.operations == pytest.approx(24 * 14 * one.operations)
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused():
 def test_the_table_leaves_out_what_there_is_not(small):
     told = small.describe()
     assert "12 = replicate 2 x tiles 1 x shard 3 x sequence 1 x channel 1 x tensor 2" in told
-    assert "10 samples, 2 a process, in 2 parts" in told
+    assert "14 samples, 3 a process, in 2 parts" in told
     assert "running mean" in told
     assert "on the host" not in told
 

@@ -23,7 +23,7 @@ def test_matrices_are_split_and_norms_are_not():
     width, hidden = 24, 72
     matrices = 4 * width**2 + 2 * width * hidden
     assert numbers(whole) - numbers(split[0]) == (matrices + 3 * width + hidden) // 2
-    assert split[0].heads == 2
+    assert split[0].query_key_value.out_features == 3 * 2 * split[0].head_width
     assert split[0](torch.rand(2, 7, width)).shape == (2, 7, width)
     split_matrices(same := blocks(), 1)
     assert numbers(same[0]) == numbers(whole)
