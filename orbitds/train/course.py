@@ -87,6 +87,14 @@ class Course(AbstractContextManager):
         every = self.config.save.every or self.config.validate_every
         return self.validates(step) or step % every == 0
 
+    def clock(self, numbers: Numbers) -> None:
+        """Note that a step was taken, and now and then how fast they go."""
+        if self.mesh.rank == 0:
+            rates = self.meter.step(self.work[numbers.batches[0].pair])
+            if rates is not None:
+                self.log.speed(numbers.step, rates.values)
+                self._rates = f", {rates}"
+
     def follow(self, numbers: Numbers, *, validates: bool = False) -> str:
         """Take a step's numbers, validate if asked to, and return a line for people.
 
@@ -105,11 +113,6 @@ class Course(AbstractContextManager):
             )
         self.is_stopped |= stops
         entry = {"loss": loss, "norm": norm}
-        if self.mesh.rank == 0:
-            rates = self.meter.step(self.work[numbers.batches[0].pair])
-            if rates is not None:
-                self.log.speed(numbers.step, rates.values)
-                self._rates = f", {rates}"
         if validates:
             with self.meter.paused():
                 entry |= self._validate(numbers.step)

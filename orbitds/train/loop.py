@@ -112,6 +112,7 @@ def fit(
                     step=step,
                     wants_stop=stop.reason() is not None,
                 )
+                course.clock(numbers)
                 # the numbers of a step are read during the next: the device is not waited for
                 if pending is not None:
                     report(pending.step, course.follow(pending))
