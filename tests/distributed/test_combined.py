@@ -64,6 +64,7 @@ def _combined(_rank):
                 assert error < 1e-10, (name, error, sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_four_processes_give_the_gradients_of_one():
     run(_combined, 4)

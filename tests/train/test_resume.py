@@ -77,7 +77,7 @@ def killed(folder, kills, seconds, seed):
 
 
 def test_a_killed_run_goes_on(whole, tmp_path):
-    moments = killed(tmp_path / "run", 3, whole[1], seed=1)
+    moments = killed(tmp_path / "run", 1, whole[1], seed=1)
     assert moments
     assert results(tmp_path / "run") == whole[0]
 
@@ -92,7 +92,7 @@ def test_runs_killed_again_and_again_go_on(whole, tmp_path):
         seed += 1
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGUSR1"])
 def test_a_signal_saves_and_leaves(whole, tmp_path, name):
     folder = tmp_path / "run"
     process = started(folder)
@@ -110,6 +110,7 @@ def test_a_signal_saves_and_leaves(whole, tmp_path, name):
     assert results(folder) == whole[0]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_before_its_job_ends(whole, tmp_path):
     folder = tmp_path / "run"
     process = started(folder, SLURM_JOB_END_TIME=str(time.time() + 100))  # 300 s are wanted
@@ -120,12 +121,14 @@ def test_a_run_leaves_before_its_job_ends(whole, tmp_path):
     assert results(folder) == whole[0]
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_left_to_do(whole, tmp_path):
     ended(started(tmp_path / "run"))
     ended(started(tmp_path / "run"))
     assert results(tmp_path / "run") == whole[0]
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_told_and_the_one_before_it_taken(whole, tmp_path):
     folder = tmp_path / "run"
     ended(started(folder))

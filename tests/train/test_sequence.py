@@ -55,6 +55,7 @@ def _whole_models(rank):
         return _refusals(group)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_models_equal_those_of_one_process():
     for heads, ragged in run(_whole_models, 3):
