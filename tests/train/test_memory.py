@@ -134,14 +134,13 @@ def test_frozen_weights_have_no_moments():
 @pytest.mark.slow
 def test_ten_billion_weights_on_two_processes_within_a_minute_and_without_them():
     big = {"width": 8192, "depth": 11, "heads": 32, "decoder_depth": 4, "correction_width": 64}
-    run = config(
-        big, dtype="bfloat16", optim={"moments": "bfloat16"}, checkpointing="full", batch_size=2
-    )
+    run = config(big, dtype="bfloat16", checkpointing="full", batch_size=2)
     start = time.monotonic()
     globe = outline(180, 360, inputs=23, factor=4)
     found = predicted(run, samples=1, of=globe, shard=2)
     assert time.monotonic() - start < 60
     assert found.weights == pytest.approx(9.47e9 * 4 / 2, rel=0.01)
-    assert found.moments == found.weights
-    assert 60 < found.total / 2**30 < 75
+    assert found.moments == 2 * found.weights
+    # measured on two H200, eval/results/train.md
+    assert found.total / 2**30 == pytest.approx(82.96, rel=0.15)
     assert found.values["total"] == found.total
