@@ -54,6 +54,9 @@ def test_names_of_weights_stay(pair):
 
 
 @pytest.mark.slow
+# the compiler looks whether the tokens that enter a block have a gradient
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own use of it
 def test_compiled_blocks_agree(pair, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     plain, _ = gradients(untrained_for(pair), pair)
