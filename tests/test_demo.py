@@ -238,7 +238,7 @@ def test_second_demo_is_refused_or_replaces_the_first(folder, tmp_path):
     kept, found = ({n for n in names if not n.startswith(named)} for names in (before, after))
     assert found == kept
     assert after["notes.txt"] == before["notes.txt"]
-    changed = {name for name in after if after[name] != before[name]}
+    changed = {name for name in after if after[name] != before.get(name)}
     assert {"fine.nc", "scores.json", "checkpoint/weights.safetensors"} <= changed
     assert load_checkpoint(folder / "checkpoint").description.provenance["config"]["steps"] == 1
 
