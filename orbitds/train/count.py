@@ -1,7 +1,6 @@
 """How much work a sample is: operations of forward and backward, tokens, parameters."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from orbitds.config import TrainConfig
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
+from orbitds.train.start import is_frozen
 
 
 class Count(NamedTuple):
@@ -41,11 +41,6 @@ def count(config: TrainConfig, outline: Outline, inputs: Sequence[str]) -> Count
     with FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
         rehearsal.backward(rehearsal.forward())
     return Count(counter.get_total_flops(), rehearsal.tokens, parameters, trained)
-
-
-def is_frozen(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether a weight stays as it is, by the patterns of `TrainConfig.freeze`."""
-    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _attended(query: Sequence[int], key: Sequence[int], products: int) -> int:

@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -100,20 +100,6 @@ def launched(device: str) -> Iterator[tuple[Launch, torch.device]]:
         yield launch, chosen
     finally:
         dist.destroy_process_group()
-
-
-def main_first(launch: Launch, action: Callable[[], None]) -> None:
-    """Do something in the main process while the others wait; its mistakes are raised in all."""
-    told: list[Exception | None] = [None]
-    if launch.is_main:
-        try:
-            action()
-        except Exception as error:
-            told = [error]
-    if launch.master is not None:
-        dist.broadcast_object_list(told)
-    if told[0] is not None:
-        raise told[0]
 
 
 def free_port() -> int:

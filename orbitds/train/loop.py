@@ -19,7 +19,7 @@ from orbitds.progress import progress
 from orbitds.train.course import Course
 from orbitds.train.engine import Engine, make_engine
 from orbitds.train.folder import BEST, STATES, check_new, check_same_run, write_settings
-from orbitds.train.launch import ALONE, Launch, launched, main_first
+from orbitds.train.launch import ALONE, Launch, launched
 from orbitds.train.log import tell_pairs
 from orbitds.train.mesh import Mesh, make_mesh
 from orbitds.train.record import write_record
@@ -28,6 +28,7 @@ from orbitds.train.start import begin, tell_notes
 from orbitds.train.states import States
 from orbitds.train.step import Numbers, take_step
 from orbitds.train.stop import Stop
+from orbitds.train.together import Together
 
 
 def run(config: TrainConfig, output: Path, *, resume: bool = False) -> Path:
@@ -56,9 +57,10 @@ def run(config: TrainConfig, output: Path, *, resume: bool = False) -> Path:
     """
     check = check_same_run if resume else check_new
     with launched(config.device) as (launch, device):
-        main_first(launch, lambda: check(config, output))
+        together = _everyone(launch)
+        together.by_main(check, config, output)
         pairs = [open_pair(name) for name in config.mixture]
-        main_first(launch, lambda: write_settings(config, output))
+        together.by_main(write_settings, config, output)
         try:
             return fit(config, pairs, output, launch=launch, device=device)
         except (ValueError, OSError, RuntimeError):
@@ -84,7 +86,7 @@ def fit(
     device = choose_device(config.device) if device is None else device
     mesh = make_mesh(config.parallel, launch, device)
     settings = prepare_all(config, pairs, device)
-    main_first(launch, lambda: write_record(config, settings, launch, device, output))
+    _everyone(launch).by_main(write_record, config, settings, launch, device, output)
     with reproducible(config.deterministic), Stop(config.save) as stop:
         engine = _engine(config, settings, mesh, device, output)
         states = States(output / STATES, config.save, launch, _host_group(launch))
@@ -149,6 +151,10 @@ def _engine(
     # one that is shared may be too large for a device: FSDP takes it there piece by piece
     stays = mesh.is_shared and mesh.sizes["tensor"] == 1
     return make_engine(model if stays else model.to(device), config, mesh)
+
+
+def _everyone(launch: Launch) -> Together:
+    return Together(launch, None if launch.master is None else dist.group.WORLD)
 
 
 def _host_group(launch: Launch) -> dist.ProcessGroup | None:

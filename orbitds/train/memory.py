@@ -8,11 +8,11 @@ from torch import nn
 
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
-from orbitds.train.count import is_frozen
 from orbitds.train.ledger import Ledger
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 from orbitds.train.rehearsal import Rehearsal
+from orbitds.train.start import is_frozen
 
 # Blocks whose weights are whole on a process at a time: the one at work and the next one.
 GATHERED_BLOCKS = 2

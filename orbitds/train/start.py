@@ -126,7 +126,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
     named = dict(model.named_parameters())
     frozen: dict[str, None] = {}
     for pattern in patterns:
-        matched = [name for name in named if fnmatchcase(name, pattern)]
+        matched = [name for name in named if is_frozen(name, [pattern])]
         if not matched:
             parts = [name.split(".") for name in named]
             groups = {".".join([*path[:end], "*"]) for path in parts for end in range(1, len(path))}
@@ -143,6 +143,11 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
     for name in frozen:
         named[name].requires_grad = False
     return tuple(frozen)
+
+
+def is_frozen(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a weight stays as it is, by the patterns of `TrainConfig.freeze`."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _check_trunk(model: DownscalingModel, description: Description, name: str) -> None:

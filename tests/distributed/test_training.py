@@ -76,7 +76,7 @@ def _all_ways(rank, folder):
         for name in ("shared", "running mean, flat"):
             config = TrainConfig.model_validate(BASE | WAYS[name])
             output = folder / name
-            loop.main_first(launch, output.mkdir)
+            loop._everyone(launch).by_main(output.mkdir)
             loop.fit(config, [pair_with_gaps()], output, launch=launch, device=device)
     return told
 

@@ -3,7 +3,8 @@
 import pytest
 
 from orbitds.model.build import build
-from orbitds.train.count import count, is_frozen
+from orbitds.train.count import count
+from orbitds.train.start import is_frozen
 from tests.train.outlines import OUTPUTS, STATICS, config, outline
 
 N, D = 5 * 7, 32

@@ -120,7 +120,7 @@ def in_two_processes(rank, folder):
         for name, ways in TAKEN_UP.items():
             told[name] = third_steps(launch, device, folder / name, *ways)
         output = folder / "run"
-        loop.main_first(launch, output.mkdir)
+        loop._everyone(launch).by_main(output.mkdir)
         config = config_of("weights")
         loop.fit(config, [pair_with_gaps()], output, launch=launch, device=device)
         broken = Running(config_of("moments"), launch, device)
