@@ -33,7 +33,16 @@ def downscale_variable(
     chosen = _chosen(da, checkpoint, variables)
     fine = downscale(ds, checkpoint, variables=(chosen,), **options)
     told = {key: value for key, value in fine.attrs.items() if str(key).startswith("orbitds_")}
-    return fine[chosen].assign_attrs(told)
+    return _without_bounds(fine[chosen].assign_attrs(told))
+
+
+def _without_bounds(field: xr.DataArray) -> xr.DataArray:
+    """Return an array whose axes do not promise bounds, which only a dataset can hold."""
+    field = field.copy(deep=False)
+    for axis in field.coords.values():
+        if axis.attrs.get("bounds") not in field.coords:
+            axis.attrs.pop("bounds", None)
+    return field
 
 
 def _check_alone(ds: xr.Dataset, checkpoint: Checkpoint) -> None:

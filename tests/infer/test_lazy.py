@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
-import dask
 import dask.array
+import dask.base
+import dask.config
 import numpy as np
 import pytest
 import xarray as xr
@@ -86,7 +87,7 @@ def test_a_graph_carries_no_weights_and_a_block_costs_little(coarse, checkpoint_
         )
         dates = np.arange(times).astype("m8[D]") + np.datetime64("2001-01-01", "ns")
         fine = downscale(many.assign_coords(time=dates), checkpoint_folder)
-        (graph,) = dask.optimize(fine[WIND].data)
+        (graph,) = dask.base.optimize(fine[WIND].data)
         return len(cloudpickle.dumps(graph.__dask_graph__()))
 
     one, many = bytes_of(1), bytes_of(101)
