@@ -9,6 +9,7 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from os import PathLike
 from pathlib import Path
@@ -21,7 +22,6 @@ import xarray as xr
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.data.history import enter_with_earlier
-from orbitds.data.pair import stack
 from orbitds.data.values import check_missing
 from orbitds.description import DESCRIPTION, file_hash, find_checkpoint
 from orbitds.grid import Grid
@@ -134,12 +134,17 @@ def _graph(
     members
         By variable the members, None for one without their dimension.
     """
-    fields = stack(coarse, work.downscaler.checkpoint.inputs).transpose("time", ...).data
-    fields = fields.rechunk({1: -1})
-    times = dask.array.from_array(coarse["time"].values, chunks=(fields.chunks[0],))  # pyright: ignore[reportArgumentType]  dask knows no types
+    fields = [coarse[name].transpose(*DIMENSIONS).data for name in work.inputs]
+    times = dask.array.from_array(coarse["time"].values, chunks=(coarse.chunksizes["time"],))  # pyright: ignore[reportArgumentType]  dask knows no types
     # one object a block: fields of members and their spread have unlike shapes
     blocks = dask.array.blockwise(
-        work, "t", fields, "tvyx", times, "t", dtype=object, meta=np.empty(0, dtype=object)
+        work,
+        "t",
+        times,
+        "t",
+        *chain.from_iterable((field, "tyx") for field in fields),
+        dtype=object,
+        meta=np.empty(0, dtype=object),
     )
     rows, columns = fine_grid.shape
     return {
@@ -177,20 +182,25 @@ class Block:
         digest = uuid.uuid4().hex if folder is None else file_hash(folder / DESCRIPTION)
         return cls(downscaler, grid, folder, digest)
 
-    def __call__(self, fields: list, times: np.ndarray) -> dict[str, np.ndarray]:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Input variables, in the order in which a block takes them."""
+        return self.downscaler.checkpoint.inputs
+
+    def __call__(self, times: np.ndarray, *fields: list) -> dict[str, np.ndarray]:
         """Return fine values by variable.
 
         Parameters
         ----------
         fields
-            Coarse values [T, V, H, W], in the lists by which dask tells blocks along the last axes.
+            Coarse values [T, H, W] of each input, in the lists of blocks along rows and columns
+            that dask makes; there is one.
         """
-        ((values,),) = fields[0]
         with _COMPUTING:
             self._check_checkpoint()
-            inputs = self.downscaler.checkpoint.inputs
+            named = zip(self.inputs, fields, strict=True)
             coarse = xr.Dataset(
-                {name: (DIMENSIONS, values[:, place]) for place, name in enumerate(inputs)},
+                {name: (DIMENSIONS, values) for name, ((values,),) in named},
                 coords={
                     "time": times,
                     "latitude": self.grid.latitude_deg,

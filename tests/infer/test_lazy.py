@@ -68,6 +68,17 @@ def test_all_variables_of_a_block_are_one_run_of_the_model(coarse, checkpoint_fo
     assert runs == [2], "only the block that is asked for"
 
 
+def test_variables_may_be_chunked_unlike_each_other_or_not_at_all(coarse, checkpoint_folder):
+    wanted = downscale(coarse, checkpoint_folder)
+    rain = coarse[RAIN]
+    for other in (rain, rain.chunk(time=4, longitude=2), rain.transpose("latitude", ...).chunk()):
+        mixed = coarse.assign({WIND: coarse[WIND].chunk(time=5), RAIN: other})
+        fine = downscale(mixed, checkpoint_folder)
+        assert set(fine.chunks) == {"time", "latitude", "longitude"}
+        computed = fine.compute(scheduler="synchronous")
+        xr.testing.assert_allclose(computed, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_large_fields_are_cut_in_time(coarse, checkpoint_folder, monkeypatch):
     monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", 3 * 21 * 33 + 5)
     assert downscale(coarse.chunk(), checkpoint_folder)[WIND].chunks[0] == (3, 3, 3, 3)
@@ -305,8 +316,8 @@ def test_blocks_of_members_and_spread(coarse, checkpoint_folder):
     canonical = coarse.chunk(time=5)
 
     class Members(lazy.Block):
-        def __call__(self, fields, times):
-            one = super().__call__(fields, times)[WIND]
+        def __call__(self, times, *fields):
+            one = super().__call__(times, *fields)[WIND]
             return {
                 WIND: np.stack([one, one + 1], axis=1),
                 f"{WIND}_spread": np.full_like(one, 0.5),
