@@ -57,7 +57,7 @@ def downscale(
     entered = enter_with_earlier(ds, checkpoint.inputs, missing=check_missing(downscaler.missing))
     grid = Grid.of(entered.ds)
     downscaler.check_grid(grid)
-    if entered.ds.chunks:
+    if any(field.chunks is not None for field in entered.ds.data_vars.values()):
         folder = portable if isinstance(portable, Path) else None
         fine = _lazily(Block.of(downscaler, grid, folder), entered.ds)
     else:
