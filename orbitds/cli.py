@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from importlib import metadata
 from json import dumps
 from pathlib import Path
@@ -24,7 +25,7 @@ from orbitds.config import (
     read_config,
 )
 from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, format_error
-from orbitds.train.stop import Stopped
+from orbitds.stop import Left
 
 # Settings whose keys are names of variables or pairs, and no flags.
 BY_VARIABLE = ("tv_weights", "pairs")
@@ -42,8 +43,8 @@ def main() -> None:
             app.meta(sys.argv[1:])
         finally:
             sys.stdout.flush()  # here, not at exit, it can be told who reads no longer
-    except Stopped as stopped:
-        sys.stderr.write(f"{stopped}\n")
+    except Left as left:
+        sys.stderr.write(f"{left}\n")
         raise
     except BrokenPipeError:
         end_unread()
@@ -136,7 +137,7 @@ def train(
             "Wanted --output, a new folder for the run, got none. Name one, or add --dry-run to "
             "plan the run alone."
         )
-    from orbitds.train.launch import launch_of
+    from orbitds.launch import launch_of
     from orbitds.train.loop import run
 
     best = run(settings, output, resume=resume)
@@ -205,23 +206,34 @@ def import_orbit2(
 
 @app.command
 def infer(
-    input: str,
+    input: tuple[str, ...],
     *,
     options: Annotated[InferOptions, Parameter(name="*")],
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Downscale a coarse file to a fine one.
+    """Downscale coarse files to fine ones.
 
-    The file is worked through in blocks of time, so it may be larger than memory. The output
-    appears under its name when it is whole.
+    The input is worked through in units, blocks of times that are read, computed and written beside
+    each other, so it may be larger than memory. The output appears under its name when it is whole;
+    a job that was interrupted goes on with --resume. Several processes may share one output.
 
     Parameters
     ----------
     input
-        Coarse NetCDF file, Zarr store or catalog name.
+        Coarse NetCDF files, Zarr stores or patterns such as 'era5/*.nc', opened together; an
+        address or a catalog name.
+    dry_run
+        Compute and write nothing: tell output, tiles, units and sizes, and refuse what a job would
+        refuse.
+    json
+        What was done, or with --dry-run would be, as JSON; sizes in bytes.
     """
-    from orbitds.infer.run import run
+    from orbitds.infer import run as job
 
-    tell(f"wrote {run(InferConfig(input=input, **dict(options)))}")
+    config = InferConfig(input=input, **dict(options))
+    told = job.plan(config) if dry_run else job.run(config)
+    tell_summary(told, as_json=json)
 
 
 @app.command(name="eval")
@@ -263,8 +275,13 @@ app.command(check)
 app.command(prepare)
 
 
+def tell_summary(told: Any, *, as_json: bool) -> None:  # noqa: ANN401  of a stage, imported late
+    """Tell what a job is or was."""
+    tell(dumps(asdict(told), indent=2) if as_json else told.describe())
+
+
 def _tell_plan(config: TrainConfig, processes: int | None, *, as_json: bool) -> None:
-    from orbitds.train.launch import launch_of
+    from orbitds.launch import launch_of
     from orbitds.train.plan import plan
 
     launch = launch_of(os.environ)
