@@ -17,6 +17,7 @@ from orbitds.infer.writers import Output
 
 # How long a process waits for the first one to begin, where nothing can be locked.
 PATIENCE_S = 600.0
+BEGINNING = "beginning"
 
 Settle = Callable[[], dict[str, Any]]
 
@@ -56,10 +57,12 @@ def enter_job(job: Job, output: Output, share: Share, settle: Settle) -> Entry |
         )
     manifest = Manifest(output.notes)
     joins = config.resume or not share.is_alone
-    if manifest.begun() is None and _is_whole(job, output, joins=joins):
+    # notes without a job are those of one that begins, or was killed when it had finished
+    if not output.notes.exist() and _is_whole(job, output, joins=joins):
         return None
-    if not isinstance(output.notes, LocalNotes) and share.rank > 0:
-        _wait_for_first(manifest, share)
+    waits = not isinstance(output.notes, LocalNotes) and share.rank > 0
+    if waits and _wait_for_first(job, output, manifest, share):
+        return None
     claims = _claims(output)
     try:
         settled = _begun(job, manifest, claims, joins=joins)
@@ -123,6 +126,8 @@ def _begin(
             output.notes.remove()
             return None
         output.notes.clear()
+        # behind an address the store is there now, and nobody may take it for a whole one
+        output.notes.write(BEGINNING, b"")
         settled = settle() | {"overwrite": job.config.overwrite}
         output.create(told_of(job, settled))
         manifest.begin(job.identity, settled)
@@ -150,13 +155,16 @@ def _is_whole(job: Job, output: Output, *, joins: bool) -> bool:
     )
 
 
-def _wait_for_first(manifest: Manifest, share: Share) -> None:
-    """Wait until the first process has begun, where nothing can be locked."""
+def _wait_for_first(job: Job, output: Output, manifest: Manifest, share: Share) -> bool:
+    """Wait until the first process has begun, where nothing can be locked; True if all is done."""
     since = time.monotonic()
     while manifest.begun() is None:
+        if not output.notes.exist() and _is_whole(job, output, joins=True):
+            return True
         if time.monotonic() - since > PATIENCE_S:
             raise TimeoutError(
                 f"Wanted share 1/{share.world} to begin the job, got nothing in {manifest.notes} "
                 f"for {PATIENCE_S:.0f} s. Start that share too; it may end before the others."
             )
         time.sleep(1)
+    return False

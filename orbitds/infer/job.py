@@ -90,6 +90,8 @@ def plan_job(
     }
     # files are often chunked by single times: too small to read
     fine = downscale(ds.chunk("auto"), **options)
+    # written before the values, which are computed later
+    fine = fine.assign_coords(xr.Dataset(coords=fine.coords).load(scheduler="synchronous").coords)
     inputs = load_checkpoint(config.checkpoint).inputs
     entered = enter_with_earlier(ds.chunk("auto"), inputs, missing=missing)
     engine = Engine(entered.ds, entered.layout, options)
@@ -135,8 +137,8 @@ def _identity(
     }
 
 
-def _files(inputs: Sequence[str]) -> list[Any]:
-    """Return name, size and time of change of the files of an input; an address by itself."""
+def _files(inputs: Sequence[str]) -> str:
+    """Return a hash of name, size and time of change of the files of an input."""
     found: list[Any] = []
     for text in inputs:
         if address(text):
@@ -152,7 +154,7 @@ def _files(inputs: Sequence[str]) -> list[Any]:
             told = [path / name for name in _METADATA] if path.is_dir() else [path]
             stats = [file.stat() for file in told if file.exists()]
             found.append([path.name, *([stat.st_size, stat.st_mtime_ns] for stat in stats)])
-    return found
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def _sampled(coarse: xr.Dataset) -> str:

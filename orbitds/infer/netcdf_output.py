@@ -82,8 +82,7 @@ class NetcdfOutput:
             key = _key(unit.number, name)
             path = self.notes.path / key
             with naming(path):
-                with path.open("wb") as file:
-                    np.save(file, values, allow_pickle=False)
+                _save(path, values)
                 files[key] = note_file(path, self.notes.path)
         return files
 
@@ -146,6 +145,14 @@ class NetcdfOutput:
                 here = {self._job.time: place - unit.times.start}
                 to = tuple(there.get(dim, slice(None)) for dim in dims)
                 variable[to] = part[tuple(here.get(dim, slice(None)) for dim in dims)]
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    """Write an array as ``numpy.save`` does, with the system's error where that does not go."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(values)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(memoryview(values).cast("B"))
 
 
 def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None) -> None:

@@ -17,6 +17,10 @@ class Notes(Protocol):
 
     def __str__(self) -> str: ...
 
+    def exist(self) -> bool:
+        """Whether there is anything."""
+        ...
+
     def read(self, name: str) -> bytes | None:
         """Return a file; None if it is not there."""
         ...
@@ -52,6 +56,10 @@ class LocalNotes:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def exist(self) -> bool:
+        """Whether the folder is there."""
+        return self.path.is_dir()
 
     def read(self, name: str) -> bytes | None:
         """Return a file; None if it is not there."""
@@ -123,6 +131,11 @@ class RemoteNotes:
 
     def __str__(self) -> str:
         return self.files.unstrip_protocol(self.path)
+
+    def exist(self) -> bool:
+        """Whether there is an object."""
+        self.files.invalidate_cache()
+        return bool(self.files.find(self.path))
 
     def read(self, name: str) -> bytes | None:
         """Return an object; None if it is not there."""

@@ -115,7 +115,7 @@ def _carried_out(job: Job, output: Output, entry: Entry, share: Share, spent: Sp
         finished = _finished(job, output, entry)
         if (reason := signals.reason()) and len(finished) < count:
             raise _left(job, entry, reason)
-        _check_failures(job, entry, spent)
+        _check_failures(job, entry, spent, finished)
         is_whole = len(finished) == count and entry.claims.take(END)
         if is_whole and manifest.begun() is not None:
             fine = told_of(job, entry.settled)
@@ -212,7 +212,14 @@ def _leave_in_order(job: Job, output: Output, entry: Entry, share: Share) -> Non
         output.discard()
 
 
-def _check_failures(job: Job, entry: Entry, spent: Spent) -> None:
+def _check_failures(job: Job, entry: Entry, spent: Spent, finished: set[int]) -> None:
+    """Refuse to call done what is not."""
+    if lost := {unit.number for unit in spent.done} - finished:
+        raise FileNotFoundError(
+            f"Wanted the units that were written, noted in {entry.manifest.notes}, got {len(lost)} "
+            "of them removed or changed meanwhile. Leave that folder alone, and go on with "
+            "--resume."
+        )
     if not spent.failed:
         return
     done = len(entry.manifest.records(len(job.units)))

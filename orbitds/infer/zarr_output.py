@@ -1,5 +1,7 @@
 """A Zarr store that comes into being unit by unit: each unit is a shard of each variable."""
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,14 +108,13 @@ class ZarrOutput:
         OSError
             If that fails; it names the file.
         """
-        import zarr
-
         files = {}
         for name, values in fields.items():
             blocks, region = self._place(name, unit)
-            array = self._array(zarr, name)
+            array = self._array(name)
             key = f"{name}/{array.metadata.encode_chunk_key(blocks)}"
             with naming(Path(self._store) / key):
+                self._forget(key)  # a shard that a killed process left is read otherwise
                 array[region] = values
                 files[key] = self._noted(key)
         return files
@@ -158,14 +159,22 @@ class ZarrOutput:
             self._files.rm(self._root, recursive=True)
         self.notes.remove()
 
-    def _array(self, zarr: Any, name: str) -> Any:  # noqa: ANN401  imported late
-        metadata = self._partial / name if self._url is None else None
-        if metadata is not None and not metadata.is_dir():
-            # not made again: its metadata would be missing
-            raise FileNotFoundError(2, "No such file or directory", str(metadata))
-        return zarr.open_array(
-            self._store, path=name, mode="r+", config={"write_empty_chunks": True}
-        )
+    def _array(self, name: str) -> Any:  # noqa: ANN401  of Zarr, imported late
+        import zarr
+
+        try:
+            return zarr.open_array(
+                self._store, path=name, mode="r+", config={"write_empty_chunks": True}
+            )
+        except FileNotFoundError as error:  # which says neither its number nor a file
+            path = f"{self._store}/{name}"
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+
+    def _forget(self, key: str) -> None:
+        if self._url is None:
+            remove([self._partial / key])
+        elif self._files.exists(f"{self._root}/{key}"):
+            self._files.rm_file(f"{self._root}/{key}")
 
     def _noted(self, key: str) -> dict[str, Any]:
         if self._url is None:
