@@ -163,12 +163,12 @@ class ZarrOutput:
         import zarr
 
         try:
-            return zarr.open_array(
-                self._store, path=name, mode="r+", config={"write_empty_chunks": True}
-            )
+            array = zarr.open_array(self._store, path=name, mode="r+")
         except FileNotFoundError as error:  # which says neither its number nor a file
             path = f"{self._store}/{name}"
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+        # each unit is a file, also where it has no value
+        return array.with_config({"write_empty_chunks": True})
 
     def _forget(self, key: str) -> None:
         if self._url is None:
