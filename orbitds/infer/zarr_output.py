@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class ZarrOutput:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._opening = threading.Lock()
         path = job.config.output
         self._url = address(path)
         if self._url is None:
@@ -162,13 +164,13 @@ class ZarrOutput:
     def _array(self, name: str) -> Any:  # noqa: ANN401  of Zarr, imported late
         import zarr
 
-        try:
-            array = zarr.open_array(self._store, path=name, mode="r+")
-        except FileNotFoundError as error:  # which says neither its number nor a file
-            path = f"{self._store}/{name}"
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
-        # each unit is a file, also where it has no value
-        return array.with_config({"write_empty_chunks": True})
+        # each unit is a file, also where it has no value; arrays take this up when they are opened
+        with self._opening, zarr.config.set({"array.write_empty_chunks": True}):
+            try:
+                return zarr.open_array(self._store, path=name, mode="r+")
+            except FileNotFoundError as error:  # which says neither its number nor a file
+                path = f"{self._store}/{name}"
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
 
     def _forget(self, key: str) -> None:
         if self._url is None:
