@@ -1,8 +1,7 @@
-"""The commands train, infer, eval, export, import-orbit2, demo, and those about data."""
+"""The commands train, eval, export, import-orbit2 and demo, beside infer and those about data."""
 
 import os
 import sys
-from dataclasses import asdict
 from importlib import metadata
 from json import dumps
 from pathlib import Path
@@ -15,10 +14,9 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from orbitds.cli_data import catalog_app, check, prepare, tell
+from orbitds.cli_infer import infer
 from orbitds.config import (
     EvalConfig,
-    InferConfig,
-    InferOptions,
     Stage,
     TrainConfig,
     parse,
@@ -204,38 +202,6 @@ def import_orbit2(
     tell(f"checkpoint: {output}")
 
 
-@app.command
-def infer(
-    input: tuple[str, ...],
-    *,
-    options: Annotated[InferOptions, Parameter(name="*")],
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
-    """Downscale coarse files to fine ones.
-
-    The input is worked through in units, blocks of times that are read, computed and written beside
-    each other, so it may be larger than memory. The output appears under its name when it is whole;
-    a job that was interrupted goes on with --resume. Several processes may share one output.
-
-    Parameters
-    ----------
-    input
-        Coarse NetCDF files, Zarr stores or patterns such as 'era5/*.nc', opened together; an
-        address or a catalog name.
-    dry_run
-        Compute and write nothing: tell output, tiles, units and sizes, and refuse what a job would
-        refuse.
-    json
-        What was done, or with --dry-run would be, as JSON; sizes in bytes.
-    """
-    from orbitds.infer import run as job
-
-    config = InferConfig(input=input, **dict(options))
-    told = job.plan(config) if dry_run else job.run(config)
-    tell_summary(told, as_json=json)
-
-
 @app.command(name="eval")
 def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
     """Score a prediction against the truth: R2, RMSE, bias, SSIM, PSNR.
@@ -273,11 +239,7 @@ def demo(
 app.command(catalog_app)
 app.command(check)
 app.command(prepare)
-
-
-def tell_summary(told: Any, *, as_json: bool) -> None:  # noqa: ANN401  of a stage, imported late
-    """Tell what a job is or was."""
-    tell(dumps(asdict(told), indent=2) if as_json else told.describe())
+app.command(infer)
 
 
 def _tell_plan(config: TrainConfig, processes: int | None, *, as_json: bool) -> None:

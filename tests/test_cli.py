@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,7 +142,8 @@ def heard(monkeypatch):
     for stage in ("train.loop", "infer.run", "eval.score"):
         monkeypatch.setattr(f"orbitds.{stage}.run", lambda config, *_, **__: calls.append(config))
     monkeypatch.setattr("orbitds.eval.report.show", lambda scored: None)
-    monkeypatch.setattr("orbitds.cli.tell_summary", lambda told, as_json: None)
+    silent = SimpleNamespace(describe=lambda: "")
+    monkeypatch.setattr("orbitds.infer.run.run", lambda config: calls.append(config) or silent)
     return calls
 
 

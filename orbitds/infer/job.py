@@ -53,6 +53,11 @@ class Job:
         """The caller's name of the rows."""
         return self.engine.layout.names["latitude"]
 
+    @property
+    def columns(self) -> str:
+        """The caller's name of the columns."""
+        return self.engine.layout.names["longitude"]
+
 
 def plan_job(
     config: InferConfig,

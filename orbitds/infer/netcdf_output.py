@@ -122,7 +122,7 @@ class NetcdfOutput:
         if time is not None:
             fine = fine.isel({time: slice(times.start, times.stop)})
         with naming(path):
-            _write_skeleton(path, fine, time)
+            _write_skeleton(path, fine, time, {self._job.rows, self._job.columns})
             with netCDF4.Dataset(path, "r+") as file:
                 for unit in self._job.units:
                     if unit.times.start < times.stop and unit.times.stop > times.start:
@@ -152,18 +152,18 @@ def _save(path: Path, values: np.ndarray) -> None:
     with path.open("wb") as file:
         header = np.lib.format.header_data_from_array_1_0(values)
         np.lib.format.write_array_header_1_0(file, header)
-        file.write(memoryview(values).cast("B"))
+        file.write(values.data.cast("B"))
 
 
-def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None) -> None:
-    """Write everything but the values: variables, coordinates, attributes."""
+def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None, plane: set[str]) -> None:
+    """Write everything but the values; a chunk is a plane, the whole field at one time."""
     encoding = {
         name: {
             "dtype": "float32",
             "zlib": True,
             "complevel": 1,
             "shuffle": True,
-            "chunksizes": tuple(1 if dim == time else size for dim, size in field.sizes.items()),
+            "chunksizes": tuple(size if dim in plane else 1 for dim, size in field.sizes.items()),
         }
         for name, field in fine.data_vars.items()
     }

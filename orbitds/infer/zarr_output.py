@@ -207,7 +207,7 @@ class ZarrOutput:
                 chunk, shard = 1, units.block_times
             elif dim == self._job.rows:
                 chunk, shard = _chunk(units.block_rows * factor, whole=units.bands == 1)
-            elif dim == self._job.engine.layout.names["longitude"]:
+            elif dim == self._job.columns:
                 chunk, shard = _chunk(size, whole=True)
             else:
                 chunk, shard = 1, size
@@ -229,7 +229,7 @@ class ZarrOutput:
         import zarr
 
         with quiet(), naming(Path(self._store)):
-            zarr.consolidate_metadata(self._store, zarr_format=self._job.config.zarr_format)
+            zarr.consolidate_metadata(self._store)
 
 
 def _chunk(cells: int, *, whole: bool) -> tuple[int, int]:

@@ -30,8 +30,7 @@ def other(tmp_path):
         process.stdin.flush()
         return process.stdout.readline().strip()
 
-    ask.process = process
-    yield ask
+    yield ask, process
     process.kill()
     process.wait()
     process.stdin.close()
@@ -39,6 +38,7 @@ def other(tmp_path):
 
 
 def test_a_claim_is_of_one_process_until_it_dies(other, tmp_path):
+    other, process = other
     claims = Claims(tmp_path / "lock")
     assert other("claims.take_unit(3)") == "True"
     assert not claims.take_unit(3)
@@ -47,8 +47,8 @@ def test_a_claim_is_of_one_process_until_it_dies(other, tmp_path):
     assert other("claims.take_unit(4)") == other("claims.take(1)") == "False"
     claims.release_unit(4)
     assert other("claims.take_unit(4)") == "True"
-    other.process.kill()
-    other.process.wait()
+    process.kill()
+    process.wait()
     assert claims.take_unit(3)
     claims.wait(BEGIN)
     claims.close()
@@ -56,6 +56,7 @@ def test_a_claim_is_of_one_process_until_it_dies(other, tmp_path):
 
 
 def test_many_are_there_and_one_is_there_alone(other, tmp_path):
+    other, _ = other
     claims = Claims(tmp_path / "lock")
     assert claims.join()
     assert other("claims.join()") == "True"
