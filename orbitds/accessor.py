@@ -1,4 +1,4 @@
-"""``ds.orbit.downscale()``: a thin doorway to inference."""
+"""``ds.orbit.downscale()`` and ``da.orbit.downscale()``: thin doorways to inference."""
 
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
@@ -63,7 +63,11 @@ class OrbitAccessor:
             Same dimension names, order, latitude direction, longitude convention and calendar;
             cell centres such that the mean of the children is the parent's centre (imported ORBIT-2
             models begin at it and go northeast). Backed by numpy if the dataset is, lazy if it is
-            backed by dask: then no model runs before it is computed.
+            backed by dask: then nothing is read and no model runs before it is computed, by
+            whatever scheduler; other processes load the checkpoint from its folder, once each, so
+            that one which is in memory alone needs a scheduler of this process. Variables have the
+            names and units of the vocabulary, and encodings by which ``to_netcdf`` and ``to_zarr``
+            write them well.
 
         Raises
         ------
@@ -76,10 +80,63 @@ class OrbitAccessor:
         >>> import orbitds, xarray as xr
         >>> fine = xr.open_dataset("coarse.nc").orbit.downscale("checkpoint")  # doctest: +SKIP
         """
-        from orbitds.infer.downscaler import downscale
+        from orbitds.infer.lazy import downscale
 
         return downscale(
             self._ds,
+            checkpoint,
+            variables=variables,
+            tiles=tiles,
+            batch_size=batch_size,
+            constraints=constraints,
+            missing=missing,
+            device=device,
+        )
+
+
+@xr.register_dataarray_accessor("orbit")
+class OrbitArrayAccessor:
+    """Downscaling of the variable it hangs on, for checkpoints that take no other."""
+
+    def __init__(self, da: xr.DataArray) -> None:
+        self._da = da
+
+    def downscale(
+        self,
+        checkpoint: "str | PathLike[str] | Checkpoint",
+        *,
+        variables: "Sequence[str] | None" = None,
+        tiles: "Literal['auto'] | tuple[int, int] | None" = None,
+        batch_size: int | None = None,
+        constraints: "Sequence[str]" = (),
+        missing: "Literal['error', 'mask']" = "error",
+        device: str | None = None,
+    ) -> xr.DataArray:
+        """Return the variable on the checkpoint's finer grid.
+
+        Parameters
+        ----------
+        checkpoint, tiles, batch_size, constraints, missing, device
+            As for a dataset.
+        variables
+            The output variable to return; by default the array's own.
+
+        Returns
+        -------
+        xarray.DataArray
+            As in the answer to a dataset. What that says of its making stands in the attributes of
+            the array.
+
+        Raises
+        ------
+        ValueError
+            As for a dataset; if the array has no name that is known, if the checkpoint takes more
+            than it, or does not give it.
+        """
+        from orbitds.infer.single import downscale_variable
+
+        return downscale_variable(
+            self._da,
             checkpoint,
             variables=variables,
             tiles=tiles,

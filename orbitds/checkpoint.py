@@ -51,12 +51,15 @@ class Checkpoint:
         Fine statics and climatology of the training region; None if the model takes neither.
     name
         The name or folder it came from.
+    folder
+        The folder it was loaded from, absolute; None if it was not.
     """
 
     model: DownscalingModel
     description: Description
     region: Region | None = None
     name: str = "in memory"
+    folder: Path | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -151,7 +154,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     ValueError
         If it is a pickle, damaged, or does not fit together.
     """
-    folder = find_checkpoint(name_or_path)
+    folder = find_checkpoint(name_or_path).absolute()
     return _load(folder, file_hash(folder / DESCRIPTION))
 
 
@@ -189,7 +192,7 @@ def _load(folder: Path, _description_hash: str) -> Checkpoint:
                 f"Wanted climatology and static fields in {folder / CLIMATOLOGY}, got {error}. "
                 "Export the run again."
             ) from error
-    return Checkpoint(model.eval(), description, region, folder.name)
+    return Checkpoint(model.eval(), description, region, folder.name, folder)
 
 
 def _weights(folder: Path, description: Description) -> dict[str, Tensor]:

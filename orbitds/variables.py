@@ -44,6 +44,8 @@ class Variable(Frozen):
     """Whether a value holds at an instant, over a period, or for ever."""
     period: Literal["day", "month"] | None = None
     """What an amount is summed over; None for what is no amount."""
+    cell_methods: str | None = None
+    """What a value is of its time, in CF's words: an extreme, a sum, a mean; None if any."""
     level_hpa: float | None = None
     """Pressure level, for a row that stands for one level."""
     profiles: tuple[str, ...] = ()

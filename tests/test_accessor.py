@@ -1,5 +1,6 @@
 """ds.orbit.downscale(): the caller's dataset comes back finer, in the caller's own layout."""
 
+import cftime
 import numpy as np
 import pytest
 import xarray as xr
@@ -205,3 +206,71 @@ def test_missing_values_are_counted(coarse, checkpoint_folder):
     gap["eastward_wind"][0, 2, 3:5] = np.nan
     with pytest.raises(ValueError, match="got NaN in 2 of 924 cells"):
         gap.orbit.downscale(checkpoint_folder)
+
+
+@pytest.mark.parametrize(("calendar", "year"), [("360_day", 2031), ("noleap", 3000), ("julian", 1)])
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_any_calendar_in_any_year(coarse, checkpoint_folder, fine, calendar, year, is_lazy):
+    dates = [cftime.datetime(year, month, 1, calendar=calendar) for month in range(1, 13)]
+    theirs = coarse.assign_coords(time=xr.CFTimeIndex(dates))
+    again = (theirs.chunk(time=12) if is_lazy else theirs).orbit.downscale(checkpoint_folder)
+    assert list(again["time"].values) == dates
+    assert again["time"].encoding["calendar"] == calendar
+    assert isinstance(again.indexes["time"], xr.CFTimeIndex)
+    for name in fine.data_vars:  # the climatology is that of the month
+        np.testing.assert_array_equal(again[name], fine[name])
+
+
+def test_selection_is_that_of_xarray(coarse, fine, checkpoint_folder):
+    """Times and regions by label, before the call."""
+    lazy = coarse.chunk(time=5)
+    for ds in (coarse, lazy):
+        summer = ds.sel(time=slice("2004-06", "2004-08")).orbit.downscale(checkpoint_folder)
+        wanted = fine.sel(time=slice("2004-06", "2004-08"))
+        xr.testing.assert_allclose(summer.compute(), wanted, rtol=1e-4, atol=1e-4)
+        day = ds.sel(time="2004-06-01").orbit.downscale(checkpoint_folder)
+        assert day["time"] == np.datetime64("2004-06-01", "ns")
+        region = ds.sel(latitude=slice(60, -30), longitude=slice(90, 300))
+        part = region.orbit.downscale(checkpoint_folder)
+        wanted = block_mean(part, 3)
+        np.testing.assert_allclose(wanted["latitude"], region["latitude"])
+        np.testing.assert_allclose(wanted["longitude"], region["longitude"])
+
+
+def test_a_region_across_the_date_line_by_label(coarse, checkpoint_folder):
+    """From -180, two pieces joined: longitudes jump, and the answer's jump too."""
+    theirs = coarse.assign_coords(longitude=(coarse["longitude"] + 180) % 360 - 180)
+    theirs = theirs.sortby("longitude")
+    pieces = [theirs.sel(longitude=slice(60, 180)), theirs.sel(longitude=slice(-180, -60))]
+    joined = xr.concat(pieces, "longitude")
+    smooth = joined.assign_coords(longitude=joined["longitude"] % 360)
+    fine, wanted = (ds.orbit.downscale(checkpoint_folder) for ds in (joined, smooth))
+    np.testing.assert_array_equal(fine["eastward_wind"], wanted["eastward_wind"])
+    assert (np.abs(fine["longitude"]) <= 180).all()
+    np.testing.assert_allclose(fine["longitude"] % 360, wanted["longitude"] % 360)
+
+
+def test_extra_coordinates_of_time_stay_lazy_and_where_they_were(coarse, checkpoint_folder):
+    theirs = coarse.assign_coords(
+        year=("time", coarse["time"].dt.year.values, {"note": "mine"}), height=10.0, run="r1"
+    ).transpose("longitude", "latitude", "time")
+    for ds in (theirs, theirs.chunk(time=5)):
+        again = ds.orbit.downscale(checkpoint_folder)
+        assert again["eastward_wind"].dims == ("longitude", "latitude", "time")
+        for name in ("year", "height", "run"):
+            assert again[name].dims == theirs[name].dims
+            assert again[name].attrs == theirs[name].attrs
+            np.testing.assert_array_equal(again[name], theirs[name])
+    assert theirs["time"].attrs == coarse["time"].attrs, "the caller's time is left alone"
+
+
+def test_files_of_the_answer_are_read_back_as_it_is(coarse, fine, checkpoint_folder, tmp_path):
+    lazy = coarse.chunk(time=5).orbit.downscale(checkpoint_folder)
+    lazy.to_netcdf(tmp_path / "fine.nc")
+    lazy.to_zarr(tmp_path / "fine.zarr", consolidated=False)
+    for path, how in (("fine.nc", {}), ("fine.zarr", {"engine": "zarr", "consolidated": False})):
+        with xr.open_dataset(tmp_path / path, **how) as found:
+            xr.testing.assert_allclose(found.load(), fine, rtol=1e-4, atol=1e-4)
+            assert found.attrs == fine.attrs
+            for name in fine.variables:
+                assert found[name].attrs == fine[name].attrs

@@ -1,11 +1,29 @@
 """How a caller's dataset is laid out, and how the answer is given back the same way."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from orbitds.grid import Placement, refine_centres, row_placement, unwrap_longitude
+
+# The dimension of an answer's members: after time, or first where there is none.
+MEMBER = "member"
+# Decimals of the edges of cells, in degrees: what is less is rounding, as in an edge at -4e-15.
+EDGE_DECIMALS = 12
+# Attributes of the caller's axis that need not hold for a finer one.
+_OF_THEIR_CELLS = {
+    "bounds",
+    "valid_min",
+    "valid_max",
+    "valid_range",
+    "actual_range",
+    "missing_value",
+    "_FillValue",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +68,37 @@ class Layout:
             "longitude": _refine_longitude(self.longitude.values, factor, placement),
         }
         for axis, values in axes.items():
-            fine = fine.assign_coords({axis: (axis, values, fine[axis].attrs)})
-            if bounds := fine[axis].attrs.get("bounds"):
-                half = (unwrap_longitude(values[:2])[1] - values[0]) / 2
-                edges = np.stack([values - half, values + half], axis=-1)
-                if axis == "latitude":
-                    edges = edges.clip(-90, 90)
-                fine = fine.assign_coords({bounds: ((axis, "bnds"), edges, fine[bounds].attrs)})
+            ours, theirs = fine[axis].attrs, getattr(self, axis).attrs
+            fine = fine.assign_coords({axis: (axis, values, _merged(ours, theirs))})
+            if bounds := ours.get("bounds"):
+                edges = ((axis, "bnds"), _edges(values, axis), fine[bounds].attrs)
+                fine = fine.assign_coords({bounds: edges})
         if "time" not in self.names:
             fine = fine.isel(time=0, drop=True)
-        fine = fine.transpose(*self.order, ...)
+        return self._named(fine.transpose(*self._order_of(fine), ...))
+
+    def _order_of(self, fine: xr.Dataset) -> list[str]:
+        """Return the order of dimensions in canonical names, that of members included."""
+        order = list(self.order)
+        if MEMBER in fine.dims:
+            order.insert(order.index("time") + 1 if "time" in order else 0, MEMBER)
+        return order
+
+    def _named(self, fine: xr.Dataset) -> xr.Dataset:
+        """Return an answer under the caller's names, with the caller's further coordinates."""
         renamed = {ours: theirs for ours, theirs in self.names.items() if ours != theirs}
+        for name, field in fine.data_vars.items():
+            if methods := field.attrs.get("cell_methods"):
+                fine[name].attrs["cell_methods"] = _renamed(methods, renamed)
         for axis in ("latitude", "longitude"):
             if (bounds := fine[axis].attrs.get("bounds")) and axis in renamed:
                 renamed[bounds] = f"{renamed[axis]}_bnds"
                 fine[axis].attrs["bounds"] = renamed[bounds]
+        if MEMBER in fine.dims and MEMBER in self.extra.coords:
+            raise ValueError(
+                f"Wanted the name {MEMBER!r} for the dimension of members, got an input with a "
+                f"coordinate of that name. Rename it: ds.rename({{{MEMBER!r}: 'input_{MEMBER}'}})."
+            )
         return fine.rename(renamed).assign_coords(self.extra.coords)
 
 
@@ -94,6 +128,29 @@ def rising(longitude: xr.DataArray) -> xr.DataArray:
     if values[0] >= 360 or values[0] < -180:
         values = values - 360 * np.floor(values[0] / 360)
     return longitude.copy(data=values)
+
+
+def _merged(ours: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what an axis says of itself: CF's words are ours, further ones the caller's."""
+    kept = {key: value for key, value in theirs.items() if key not in _OF_THEIR_CELLS}
+    return kept | dict(ours) | {key: kept[key] for key in ("long_name",) if key in kept}
+
+
+def _edges(values: np.ndarray, axis: str) -> np.ndarray:
+    """Return both edges of each cell; neighbours share theirs to the last bit."""
+    smooth = unwrap_longitude(values)
+    between = (smooth[1:] + smooth[:-1]) / 2
+    outer = smooth[[0, -1]] + (smooth[0] - between[0], smooth[-1] - between[-1])
+    edges = np.round([outer[0], *between, outer[1]], EDGE_DECIMALS) + 0.0  # no -0.0
+    pairs = np.stack([edges[:-1], edges[1:]], axis=-1)
+    if axis == "latitude":
+        return pairs.clip(-90, 90)
+    return pairs + np.round(values - smooth)[:, None]  # whole turns
+
+
+def _renamed(methods: str, names: Mapping[str, str]) -> str:
+    """Return cell methods with other names of dimensions."""
+    return re.sub(r"\b(\w+):", lambda match: f"{names.get(match[1], match[1])}:", methods)
 
 
 def _refine_longitude(longitude: np.ndarray, factor: int, placement: Placement) -> np.ndarray:

@@ -19,9 +19,10 @@ from orbitds.data.values import Missing
 from orbitds.datasets import find_files, roots
 from orbitds.description import DESCRIPTION, file_hash, find_checkpoint
 from orbitds.device import choose_device
-from orbitds.infer.downscaler import Tiles, downscale
 from orbitds.infer.engine import Engine
+from orbitds.infer.lazy import downscale
 from orbitds.infer.selection import selected
+from orbitds.infer.tiling import Tiles
 from orbitds.infer.units import UNIT_BYTES, Units, plan_units
 from orbitds.sources import address
 

@@ -1,20 +1,23 @@
-"""The output dataset around its values: coordinates, bounds, CF attributes, provenance."""
+"""The output dataset around its values: coordinates, bounds and CF attributes."""
 
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping
 from typing import Any
 
-import dask.array
 import numpy as np
 import xarray as xr
 
-from orbitds.checkpoint import MADE_WITH, Checkpoint
-from orbitds.data.axes import DIMENSIONS
+from orbitds.checkpoint import Checkpoint
+from orbitds.data.axes import DIMENSIONS, NAMES, is_dates
+from orbitds.data.layout import MEMBER
 from orbitds.grid import Grid
-from orbitds.variables import variable
+from orbitds.infer.provenance import provenance
+from orbitds.variables import Variable, variable
 
-# Attribute of the answer: where the static fields are from, "none" where the model did without.
-STATICS = "orbitds_statics"
+# Calendars of CF in which clocks may have leap seconds.
+_OF_CLOCKS = {"standard", "gregorian", "proleptic_gregorian", "julian"}
+# `2m_temperature_spread`: the standard deviation of what is predicted for `2m_temperature`.
+SPREAD = "_spread"
+_MEMBER = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
 
 
 def dress(
@@ -25,12 +28,13 @@ def dress(
     *,
     statics: str | None = None,
 ) -> xr.Dataset:
-    """Return arrays [T, Hf, Wf] as a canonical dataset with everything a reader needs.
+    """Return arrays [T, Hf, Wf] or [T, M, Hf, Wf] as a canonical dataset a reader understands.
 
     Parameters
     ----------
     fields
-        Physical values by variable, numpy or dask.
+        Physical values by variable, numpy or dask; those of M members have a second axis, and what
+        ends in ``_spread`` is the standard deviation of the variable before it.
     coarse
         The canonical input: its times and global attributes come along.
     grid
@@ -38,42 +42,88 @@ def dress(
     statics
         Where the static fields are from that the model was given, if that is known.
     """
+    coords: dict[str, Any] = {
+        "time": coarse["time"],
+        "latitude": ("latitude", grid.latitude_deg, _axis("latitude", "north", "Y")),
+        "longitude": ("longitude", grid.longitude_deg, _axis("longitude", "east", "X")),
+        "latitude_bnds": (("latitude", "bnds"), grid.latitude_bounds_deg.clip(-90, 90)),
+        "longitude_bnds": (("longitude", "bnds"), grid.longitude_bounds_deg),
+    }
+    members = {values.shape[1] for values in fields.values() if values.ndim == 4}
+    if members:
+        (count,) = members
+        coords[MEMBER] = (MEMBER, np.arange(count, dtype=np.int32), _MEMBER)
+    time, *space = DIMENSIONS
     ds = xr.Dataset(
-        {name: (DIMENSIONS, values, _attributes(name, coarse)) for name, values in fields.items()},
-        coords={
-            "time": coarse["time"],
-            "latitude": ("latitude", grid.latitude_deg, _axis("latitude", "north", "Y")),
-            "longitude": ("longitude", grid.longitude_deg, _axis("longitude", "east", "X")),
-            "latitude_bnds": (("latitude", "bnds"), grid.latitude_bounds_deg.clip(-90, 90)),
-            "longitude_bnds": (("longitude", "bnds"), grid.longitude_bounds_deg),
+        {
+            name: (
+                DIMENSIONS if values.ndim == 3 else (time, MEMBER, *space),
+                values,
+                _attributes(name, coarse, fields),
+            )
+            for name, values in fields.items()
         },
+        coords=coords,
     )
-    return ds.assign_attrs(_provenance(coarse, checkpoint, statics))
+    return ds.assign_attrs(provenance(coarse.attrs, checkpoint, statics))
 
 
-def blank(
-    names: Sequence[str],
-    coarse: xr.Dataset,
-    grid: Grid,
-    checkpoint: Checkpoint,
-    *,
-    statics: str | None = None,
-) -> xr.Dataset:
-    """Return the output dataset before its values: lazy, chunked in time as the input is."""
-    shape = (coarse.sizes["time"], *grid.shape)
-    chunks = (coarse.chunksizes["time"], grid.shape[0], grid.shape[1])
-    values = dask.array.zeros(shape, chunks=chunks, dtype=np.float32)
-    return dress(dict.fromkeys(names, values), coarse, grid, checkpoint, statics=statics)
+def with_time_told(fine: xr.Dataset, time: str | None) -> xr.Dataset:
+    """Return an answer under the caller's names whose dates have what CF wants of a time axis.
+
+    What they say of themselves already is left as it is.
+
+    Parameters
+    ----------
+    time
+        The caller's name of the time dimension; None where the time is a scalar, if there is one.
+    """
+    for name in {time} if time else set(NAMES["time"]) & set(fine.coords):
+        if is_dates(fine[name]):
+            fine = fine.assign_coords({name: _as_time(fine[name])})
+    return fine
 
 
-def _attributes(name: str, coarse: xr.Dataset) -> dict[str, str]:
-    row = variable(name)
+def _as_time(time: xr.DataArray) -> xr.DataArray:
+    """Return dates with the attributes of a time axis that they lack."""
+    told = {"standard_name": "time", "long_name": "time"}
+    if time.ndim:
+        told["axis"] = "T"
+    if time.dt.calendar in _OF_CLOCKS:
+        told["units_metadata"] = "leap_seconds: unknown"  # CF 1.11, section 4.4.4
+    return time.assign_attrs(told | time.attrs)
+
+
+def _attributes(name: str, coarse: xr.Dataset, fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the CF attributes of a variable, or of its spread.
+
+    The spread has the standard name of its variable with the modifier ``standard_error``, which CF
+    (appendix C) gives to the uncertainty of a value, and the variable names it as ancillary.
+    """
+    of = name.removesuffix(SPREAD)
+    is_spread = of != name
+    row = variable(of)
     attributes = {"long_name": row.long_name, "units": row.units}
+    if is_spread:
+        attributes["long_name"] = f"standard deviation of the predicted {row.long_name}"
     if row.standard_name:
-        attributes["standard_name"] = row.standard_name
-    if name in coarse and "cell_methods" in coarse[name].attrs:
-        attributes["cell_methods"] = coarse[name].attrs["cell_methods"]
+        attributes["standard_name"] = row.standard_name + (" standard_error" if is_spread else "")
+    if row.units == "K":  # CF 1.11, section 3.1.2
+        attributes["units_metadata"] = f"temperature: {'difference' if is_spread else 'on_scale'}"
+    if methods := _cell_methods(row, coarse[of].attrs if of in coarse else {}):
+        attributes["cell_methods"] = methods
+    if f"{name}{SPREAD}" in fields:
+        attributes["ancillary_variables"] = f"{name}{SPREAD}"
     return attributes
+
+
+def _cell_methods(row: Variable, stated: Mapping[str, Any]) -> str | None:
+    """Return what a value is of its cells: as the input says, else as the vocabulary does."""
+    methods = stated.get("cell_methods", row.cell_methods)
+    if methods and row.period is not None:
+        # a mean rate has become an amount on the way in
+        return str(methods).replace("time: mean", "time: sum")
+    return methods
 
 
 def _axis(name: str, direction: str, axis: str) -> dict[str, str]:
@@ -84,26 +134,3 @@ def _axis(name: str, direction: str, axis: str) -> dict[str, str]:
         "axis": axis,
         "bounds": f"{name}_bnds",
     }
-
-
-def _provenance(coarse: xr.Dataset, checkpoint: Checkpoint, statics: str | None) -> dict[str, str]:
-    version = metadata.version("orbitds")
-    done = (
-        f"downscaled {checkpoint.factor}x by orbitds {version} with the checkpoint "
-        f"{checkpoint.name} (weights sha256 {checkpoint.fingerprint})"
-    )
-    left_out = {"missing", STATICS}  # ours of the input, and of an earlier answer
-    kept = {key: value for key, value in coarse.attrs.items() if key not in left_out}
-    earlier = kept.get("history")
-    used = {} if statics is None else {STATICS: statics}
-    return (
-        kept
-        | used
-        | {
-            "Conventions": "CF-1.11",
-            "history": f"{earlier}\n{done}" if earlier else done,
-            "orbitds_version": version,
-            MADE_WITH: checkpoint.name,
-            "orbitds_checkpoint_sha256": checkpoint.fingerprint,
-        }
-    )

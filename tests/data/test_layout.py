@@ -267,3 +267,84 @@ def test_a_second_time_coordinate_comes_back():
     fine = entered.layout.restore(refined(entered.ds, 2), 2)
     assert fine[WIND].dims == ("valid_time", "latitude", "longitude")
     assert fine["time"].values == ds["time"].values
+
+
+@pytest.mark.parametrize(
+    ("order", "wanted"),
+    [
+        (DIMENSIONS, ("time", "member", "latitude", "longitude")),
+        (("longitude", "latitude", "time"), ("longitude", "latitude", "time", "member")),
+        (("longitude", "latitude"), ("member", "longitude", "latitude")),
+    ],
+)
+def test_members_come_after_time(order, wanted):
+    ds = canonical([10.0, 0.0, -10.0], [0.0, 10.0, 20.0, 30.0])
+    if "time" not in order:
+        ds = ds.isel(time=0)
+    entered = enter(ds.transpose(*order), [WIND])
+    fine = refined(entered.ds, 2)
+    spread = fine[WIND].rename("spread")
+    fine = fine.expand_dims(member=3, axis=1).assign(spread=spread)
+    again = entered.layout.restore(fine, 2)
+    assert again[WIND].dims == wanted
+    assert again["spread"].dims == order
+    plain = entered.layout.restore(refined(entered.ds, 2), 2)
+    xr.testing.assert_equal(again[WIND].isel(member=1), plain[WIND])
+
+
+def test_a_coordinate_of_the_name_of_members_is_refused():
+    ds = canonical([10.0, 0.0], [0.0, 10.0, 20.0]).assign_coords(member=3)
+    entered = enter(ds, [WIND])
+    fine = refined(entered.ds, 2)
+    assert entered.layout.restore(fine, 2)["member"] == 3
+    message = r"'member' for the dimension of members.*Rename it: ds\.rename\(\{'member': 'input_"
+    with pytest.raises(ValueError, match=message):
+        entered.layout.restore(fine.expand_dims(member=3, axis=1), 2)
+
+
+def test_neighbours_share_their_edges_to_the_last_bit():
+    longitude = np.linspace(-180, 180, 37)[:-1] + 5
+    latitude = np.linspace(90, -90, 20)[:-1] - 90 / 19
+    ds = canonical(latitude.astype(np.float32), longitude)
+    entered = enter(as_laid_out(ds, within=-180), [WIND])
+    fine = entered.layout.restore(refined(entered.ds, 7), 7)
+    for axis, first, last in (("latitude", 90, -90), ("longitude", 0, 360)):
+        edges = fine[f"{axis}_bnds"].values
+        if axis == "longitude":
+            edges = np.unwrap(edges.reshape(-1), period=360).reshape(-1, 2)
+        np.testing.assert_array_equal(edges[1:, 0], edges[:-1, 1])
+        np.testing.assert_allclose([edges[-1, 1] - edges[0, 0]], [last - first], atol=1e-4)
+
+
+def test_cell_methods_have_the_names_of_the_answer():
+    ds = canonical([10.0, 0.0], [0.0, 10.0, 20.0])
+    ds[WIND].attrs["cell_methods"] = "time: mean (interval: 1 hour) latitude: longitude: mean"
+    theirs = ds.rename(time="valid_time", latitude="lat")
+    entered = enter(theirs, [WIND])
+    fine = refined(entered.ds, 2)
+    fine[WIND].attrs["cell_methods"] = ds[WIND].attrs["cell_methods"]
+    again = entered.layout.restore(fine, 2)[WIND].attrs["cell_methods"]
+    assert again == "valid_time: mean (interval: 1 hour) lat: longitude: mean"
+    assert fine[WIND].attrs["cell_methods"] == ds[WIND].attrs["cell_methods"]
+
+
+def test_what_an_axis_says_of_itself_comes_back_where_it_holds():
+    ds = canonical([10.0, 0.0], [0.0, 10.0, 20.0])
+    ds["latitude"].attrs |= {
+        "long_name": "centre of the row",
+        "comment": "mine",
+        "valid_max": 10.0,
+        "actual_range": [0.0, 10.0],
+        "units": "degrees",
+    }
+    entered = enter(ds, [WIND])
+    fine = refined(entered.ds, 2)
+    fine["latitude"].attrs |= {"long_name": "latitude", "units": "degrees_north"}
+    again = entered.layout.restore(fine, 2)["latitude"].attrs
+    assert again == {
+        "standard_name": "latitude",
+        "long_name": "centre of the row",
+        "units": "degrees_north",
+        "bounds": "latitude_bnds",
+        "comment": "mine",
+    }
