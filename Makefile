@@ -9,8 +9,11 @@ DEMO ?= orbitds-demo
 demo: $(VENV)/.demo
 	$(BIN)/orbitds demo --output $(DEMO) --overwrite
 
+# Two processes of one thread each: half the time of one process with two.
+TESTS ?= -n 2 --dist worksteal
+
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

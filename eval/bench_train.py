@@ -13,6 +13,7 @@ float32 weights, blocks compiled; fields are random and on the device.
 
 import argparse
 import gc
+import itertools
 import json
 import platform
 import statistics
@@ -41,7 +42,7 @@ from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import ALONE, Launch, launched
 from orbitds.train.mesh import Mesh, make_mesh
 from orbitds.train.states import States
-from orbitds.train.step import take_step
+from orbitds.train.step import Numbers, take_step
 
 GIB = 2**30
 INPUTS = tuple(f"variable_{number}" for number in range(23))
@@ -95,22 +96,26 @@ class Run:
 
     def step(self) -> float:
         """Take a step and return its loss."""
+        return self._take().read()[0]
+
+    def median_ms(self, repeats: int = 10) -> float:
+        """Return the median time from step to step after three to warm up.
+
+        As in a run the numbers of a step are read while the next one is at work.
+        """
+        pending, ends = self._take(), []
+        for _ in range(3 + repeats):
+            taken = self._take()
+            pending.read()
+            ends.append(1e3 * time.perf_counter())
+            pending = taken
+        return statistics.median(later - end for end, later in itertools.pairwise(ends[2:]))
+
+    def _take(self) -> Numbers:
         self.number += 1
-        numbers = take_step(
+        return take_step(
             self.engine, self._parts(), self.settings, self.config, self.mesh, step=self.number
         )
-        return numbers.read()[0]
-
-    def median_ms(self, repeats: int = 8) -> float:
-        """Return the median time of a step after two to warm up."""
-        for _ in range(2):
-            self.step()
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            self.step()  # reads its loss: ends when the device does
-            times.append(1e3 * (time.perf_counter() - start))
-        return statistics.median(times)
 
     def _parts(self) -> Iterator[Loaded]:
         for part in range(self.config.accumulate):
@@ -174,7 +179,8 @@ def shared(name: str, launch: Launch, device: torch.device, options: Any) -> lis
         "tensor": [{"tensor": launch.world}],
     }[name]
     rows = []
-    for preset, batch in WEAK.items():
+    for preset in options.sizes:
+        batch = WEAK[preset]
         model, grid = _model(preset, options), _grid(options)
         settings = {"grid": grid, "batch": batch}
         one = alone(
@@ -312,6 +318,9 @@ def main() -> None:
     )
     names = ["weak", "sequence", "tensor", "ten", "giant", "save"]
     parser.add_argument("cases", nargs="+", choices=names)
+    parser.add_argument(
+        "--sizes", nargs="+", choices=WEAK, default=list(WEAK), help="presets to take"
+    )
     parser.add_argument("--tiny", action="store_true", help="a small model and field: a rehearsal")
     parser.add_argument("--folder", type=Path, help="where to write states; a temporary one")
     parser.add_argument("--json", type=Path, help="write the rows there too")

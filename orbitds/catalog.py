@@ -1,6 +1,7 @@
 """What the data are: descriptions of datasets and pairs, opened lazily as xarray."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,9 @@ __all__ = [
     "dataset_entry",
     "dataset_names",
     "describe",
+    "files_of",
     "open_dataset",
+    "open_datasets",
     "pair_entry",
     "pair_names",
 ]
@@ -177,17 +180,45 @@ def open_dataset(name_or_path: str | Path) -> xr.Dataset:
         return open_address(url)
     if path.suffix in {".yaml", ".yml"} or text in dataset_names():
         return open_entry(name_or_path)
-    paths = [path] if path.exists() else sorted(Path(path.anchor).glob(_pattern(path)))
-    if paths:
-        return open_files(paths)
-    raise FileNotFoundError(
-        f"Wanted a NetCDF file, a Zarr store or one of {dataset_names()}, got {text!r}, which does "
-        "not exist. Check the path." + did_you_mean(text, dataset_names())
-    )
+    return open_files(files_of(text))
 
 
-def _pattern(path: Path) -> str:
-    return str(path.relative_to(path.anchor))
+def open_datasets(names_or_paths: Sequence[str]) -> xr.Dataset:
+    """Open one dataset as ``open_dataset`` does, or several files and patterns as one.
+
+    Raises
+    ------
+    ValueError
+        If several are given and one is no file: addresses and catalog names stand alone.
+    """
+    if len(names_or_paths) == 1:
+        return open_dataset(names_or_paths[0])
+    for text in names_or_paths:
+        if address(text) or text in dataset_names() or Path(text).suffix in {".yaml", ".yml"}:
+            raise ValueError(
+                f"Wanted files where there are several inputs, got {text!r}: an address or a "
+                "catalog name stands alone. Give it by itself."
+            )
+    return open_files([path for text in names_or_paths for path in files_of(text)])
+
+
+def files_of(text: str) -> list[Path]:
+    """Return the files of a path or a pattern.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    """
+    path = Path(text)
+    pattern = str(path.relative_to(path.anchor))
+    paths = [path] if path.exists() else sorted(Path(path.anchor).glob(pattern))
+    if not paths:
+        raise FileNotFoundError(
+            f"Wanted a NetCDF file, a Zarr store or one of {dataset_names()}, got {text!r}, which "
+            "does not exist. Check the path." + did_you_mean(text, dataset_names())
+        )
+    return paths
 
 
 def describe(name: str) -> dict:

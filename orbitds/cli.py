@@ -1,4 +1,4 @@
-"""The commands train, infer, eval, export, import-orbit2, demo, and those about data."""
+"""The commands train, eval, export, import-orbit2 and demo, beside infer and those about data."""
 
 import os
 import sys
@@ -14,17 +14,16 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from orbitds.cli_data import catalog_app, check, prepare, tell
+from orbitds.cli_infer import infer
 from orbitds.config import (
     EvalConfig,
-    InferConfig,
-    InferOptions,
     Stage,
     TrainConfig,
     parse,
     read_config,
 )
 from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, format_error
-from orbitds.train.stop import Stopped
+from orbitds.stop import Left
 
 # Settings whose keys are names of variables or pairs, and no flags.
 BY_VARIABLE = ("tv_weights", "pairs")
@@ -42,8 +41,8 @@ def main() -> None:
             app.meta(sys.argv[1:])
         finally:
             sys.stdout.flush()  # here, not at exit, it can be told who reads no longer
-    except Stopped as stopped:
-        sys.stderr.write(f"{stopped}\n")
+    except Left as left:
+        sys.stderr.write(f"{left}\n")
         raise
     except BrokenPipeError:
         end_unread()
@@ -136,7 +135,7 @@ def train(
             "Wanted --output, a new folder for the run, got none. Name one, or add --dry-run to "
             "plan the run alone."
         )
-    from orbitds.train.launch import launch_of
+    from orbitds.launch import launch_of
     from orbitds.train.loop import run
 
     best = run(settings, output, resume=resume)
@@ -203,27 +202,6 @@ def import_orbit2(
     tell(f"checkpoint: {output}")
 
 
-@app.command
-def infer(
-    input: str,
-    *,
-    options: Annotated[InferOptions, Parameter(name="*")],
-) -> None:
-    """Downscale a coarse file to a fine one.
-
-    The file is worked through in blocks of time, so it may be larger than memory. The output
-    appears under its name when it is whole.
-
-    Parameters
-    ----------
-    input
-        Coarse NetCDF file, Zarr store or catalog name.
-    """
-    from orbitds.infer.run import run
-
-    tell(f"wrote {run(InferConfig(input=input, **dict(options)))}")
-
-
 @app.command(name="eval")
 def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
     """Score a prediction against the truth: R2, RMSE, bias, SSIM, PSNR.
@@ -261,10 +239,11 @@ def demo(
 app.command(catalog_app)
 app.command(check)
 app.command(prepare)
+app.command(infer)
 
 
 def _tell_plan(config: TrainConfig, processes: int | None, *, as_json: bool) -> None:
-    from orbitds.train.launch import launch_of
+    from orbitds.launch import launch_of
     from orbitds.train.plan import plan
 
     launch = launch_of(os.environ)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from orbitds.config_model import ModelConfig, model_preset
 from orbitds.config_train import (
@@ -51,13 +51,19 @@ class InferOptions(Frozen):
     checkpoint: str
     """Checkpoint: a shipped name, or a folder."""
     output: Path
-    """What to write: a path that ends in .nc or .zarr."""
+    """What to write: a path that ends in .nc or .zarr, or the address of a Zarr store."""
     variables: tuple[str, ...] | None = None
     """Output variables to write; all of the checkpoint's by default."""
-    tiles: str | None = None
-    """`auto`, or rows and columns such as `2x4`; by default the whole field at once."""
-    batch_size: PositiveInt | None = None
-    """Tiles run at once; chosen from the field's size by default."""
+    time: str | None = None
+    """Times to downscale, first and last by label: `2001-05:2001-09`, `2001` or `1999-12-31:`."""
+    region: str | None = None
+    """Cells to downscale, those that lie wholly inside south:north,west:east in degrees:
+    `30:60,-10:40`, or across the date line `-50:-30,165:-175`."""
+    tiles: str = "auto"
+    """Into how many tiles to cut each field: rows and columns such as `2x4`, or `auto`, the whole
+    field at once unless it is too large."""
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    """Tiles run at once, or `auto`, by the size of a tile."""
     constraints: tuple[Constraint, ...] = ()
     """`order`: minimum <= mean <= maximum temperature. `conserve`: the mean of the fine cells of a
     coarse cell is its value. Physical bounds always hold."""
@@ -65,16 +71,35 @@ class InferOptions(Frozen):
     """Whether NaN is an error, or marks cells that have no output either; by default what the
     catalog says of the input, and an error for a bare file."""
     device: str = "auto"
-    """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one."""
+    """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one; one each for several
+    processes on a host."""
+    share: str | None = None
+    """Do a part of the job, the K-th of N as `K/N`, while other processes do theirs into the same
+    output; torchrun, srun and SLURM arrays say it by themselves."""
+    split: Literal["year", "month"] | None = None
+    """Write a NetCDF file for each year or month: fine_2001.nc, fine_2001-05.nc."""
+    zarr_format: int = Field(default=3, ge=2, le=3)
+    """Format of a Zarr store; 2 for readers that do not know shards."""
+    resume: bool = False
+    """Go on with an unfinished job; begin where there is none. It is refused where input,
+    checkpoint or options are others."""
     overwrite: bool = False
-    """Replace the output if it exists."""
+    """Replace the output if it exists, when the new one is whole; and forget an unfinished job."""
+    keep_going: bool = False
+    """Where values of the input are not usable, go on with other times; the exit status is 1 then,
+    and the output is not finished."""
 
 
 class InferConfig(InferOptions):
     """One downscaling job from file to file."""
 
-    input: str
-    """Coarse data: a NetCDF file, a Zarr store or a catalog name."""
+    input: tuple[str, ...]
+    """Coarse data: NetCDF files, Zarr stores or patterns of them, an address or a catalog name."""
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
 
 class EvalConfig(Frozen):

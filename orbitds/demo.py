@@ -65,7 +65,8 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
         fine = coarse.orbit.downscale(checkpoint).load()
     for name in ("fine.nc", "fine.zarr"):
         path = output / name
-        infer.run(InferConfig(input=str(output / "coarse.nc"), checkpoint=checkpoint, output=path))
+        source = (str(output / "coarse.nc"),)
+        infer.run(InferConfig(input=source, checkpoint=checkpoint, output=path))
     with xr.open_dataset(output / "fine.nc") as written:
         xr.testing.assert_allclose(fine, written)  # notebook and command give the same
     scored = score.run(

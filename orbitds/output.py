@@ -1,7 +1,8 @@
-"""Where results may be written, asked before anything is computed."""
+"""Where results may be written, asked beforehand; what is written is brought onto the disk."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -40,3 +41,23 @@ def check_place(path: Path, suffixes: Sequence[str]) -> None:
             f"Wanted a folder that can be written to, got {folder}. Choose another one, or change "
             "its permissions."
         )
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an error of the system the file that was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 
 from orbitds import cli
 from orbitds.checkpoint import save_checkpoint
@@ -84,6 +85,8 @@ def orbitds(monkeypatch, capsys):
     """Run the command line in this process."""
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
+    # made anew: one that was made on import keeps the width of the terminal of that moment
+    monkeypatch.setattr(cli.app, "error_console", Console(stderr=True))
 
     def run(*arguments):
         capsys.readouterr()

@@ -430,16 +430,20 @@ def test_infer_leaves_an_existing_output_alone(refused, orbitds, files):
         refused(*infer(output=name), told=told)
 
 
-def test_infer_leaves_an_old_output_alone_where_it_fails_late(refused, files, coarse, monkeypatch):
-    """To be replaced, but the new one does not come to be: found out in the last of 12 blocks."""
-    monkeypatch.setattr("orbitds.infer.lazy.BLOCK_FINE_CELLS", 1)
-    (files / "old.nc").write_text("precious", encoding="utf-8")
+@pytest.mark.parametrize("name", ["old.nc", "old.zarr"])
+def test_infer_leaves_an_old_output_alone_where_it_fails_late(
+    orbitds, files, coarse, monkeypatch, name
+):
+    """To be replaced, but the new one does not come to be: found out in the last of 12 units."""
+    monkeypatch.setattr("orbitds.infer.job.UNIT_BYTES", 1)
+    (files / name).write_text("precious", encoding="utf-8")
     coarse["eastward_wind"][-1, 0, 0] = np.nan
     coarse.to_zarr("spoilt.zarr", consolidated=False)
     told = r"Wanted eastward_wind without missing values, got NaN in 1 of 77 cells\. Fill"
-    refused(*infer("spoilt.zarr", output="old.nc"), "--overwrite", told=told)
-    (files / "old.nc").rename("old.zarr")
-    refused(*infer("spoilt.zarr", output="old.zarr"), "--overwrite", told=told)
+    answer = orbitds(*infer("spoilt.zarr", output=name), "--overwrite")
+    _check_refusal(answer, told)
+    assert f"kept 11 of 12 units in .{name}.job: the same command with --resume" in answer.err
+    assert (files / name).read_text(encoding="utf-8") == "precious"
 
 
 def test_other_stages_leave_an_existing_output_alone(refused, orbitds, files):

@@ -16,7 +16,9 @@ from orbitds.catalog import (
     dataset_entry,
     dataset_names,
     describe,
+    files_of,
     open_dataset,
+    open_datasets,
     pair_entry,
     pair_names,
 )
@@ -417,3 +419,19 @@ def test_a_share_of_valid_area_lies_between_zero_and_one(share):
 def test_entries_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         parse(DatasetEntry, DATASET, source="here").path = "other.nc"
+
+
+def test_several_files_are_one_dataset_and_names_stand_alone(tmp_path, coarse):
+    for number in range(2):
+        part = coarse.isel(time=slice(6 * number, 6 * number + 6))
+        part.to_netcdf(tmp_path / f"part{number}.nc")
+    names = [str(tmp_path / f"part{number}.nc") for number in range(2)]
+    with open_datasets(names) as both, open_datasets([str(tmp_path / "part?.nc")]) as found:
+        assert both.sizes["time"] == 12
+        xr.testing.assert_equal(both, found)
+    assert files_of(str(tmp_path / "part?.nc")) == [tmp_path / "part0.nc", tmp_path / "part1.nc"]
+    for name in ("fnoc_navy_winds_2p5deg", "gs://a/b.zarr", "own.yaml"):
+        with pytest.raises(ValueError, match="Wanted files where there are several inputs, got"):
+            open_datasets([names[0], name])
+    with pytest.raises(FileNotFoundError, match="got '.*none.nc', which does not exist"):
+        open_datasets([names[0], str(tmp_path / "none.nc")])

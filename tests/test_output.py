@@ -1,11 +1,12 @@
 """Where results may be written."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from orbitds.output import check_place
+from orbitds.output import check_place, flush_folder, naming
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "b.nc"])
@@ -34,3 +35,20 @@ def test_a_folder_that_is_read_only_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
     with pytest.raises(PermissionError, match=f"can be written to, got {tmp_path}"):
         check_place(tmp_path / "b.nc", (".nc",))
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as ended, naming(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert ended.value.filename == str(tmp_path / "a")
+    with pytest.raises(FileNotFoundError) as ended, naming(tmp_path / "a"):
+        (tmp_path / "b").read_bytes()
+    assert ended.value.filename == str(tmp_path / "b")
+    with pytest.raises(OSError, match="^ours$"), naming(tmp_path / "a"):
+        raise OSError("ours")
+
+
+def test_a_folder_that_is_not_there_has_no_names_to_flush(tmp_path):
+    flush_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        flush_folder(tmp_path / "none")

@@ -63,6 +63,21 @@ def in_region(coarse: xr.Dataset, fine: xr.Dataset, region: RegionEntry) -> Data
     """
     grid = Grid.of(coarse)
     factor = grid.factor_to(Grid.of(fine))
+    rows, columns = cells_of(grid, region)
+    offsets = np.arange(factor)
+    children = ((cells[:, None] * factor + offsets).reshape(-1) for cells in (rows, columns))
+    cut = take(coarse, rows, columns)
+    return cut, _on_the_turn_of(cut, take(fine, *children), factor)
+
+
+def cells_of(grid: Grid, region: RegionEntry) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the cells that lie wholly in a region, from west to east.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 2 x 2 cells do.
+    """
     slack = np.array(grid.spacing_deg) * TOLERANCE_CELLS * 10
     north, south = grid.latitude_bounds_deg.T
     rows = np.flatnonzero((north <= region.north + slack[0]) & (south >= region.south - slack[0]))
@@ -75,10 +90,7 @@ def in_region(coarse: xr.Dataset, fine: xr.Dataset, region: RegionEntry) -> Data
             f"Wanted a region that holds at least 2 x 2 whole coarse cells, got {rows.size} x "
             f"{columns.size} of {grid}. Choose a larger region, or one where the data are."
         )
-    offsets = np.arange(factor)
-    children = ((cells[:, None] * factor + offsets).reshape(-1) for cells in (rows, columns))
-    cut = take(coarse, rows, columns)
-    return cut, _on_the_turn_of(cut, take(fine, *children), factor)
+    return rows, columns
 
 
 def whole_blocks(ds: xr.Dataset, factor: int) -> xr.Dataset:

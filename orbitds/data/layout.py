@@ -51,12 +51,16 @@ class Layout:
             return self
         return replace(self, extra=self.extra.isel({self.names["time"]: slice(times, None)}))
 
+    def fine_order(self, factor: int) -> dict[str, np.ndarray]:
+        """Return the canonical place of each of the caller's fine rows and columns."""
+        return {
+            "latitude": _children(self.rows, factor, falls=not _falls(self.latitude)),
+            "longitude": _children(self.columns, factor, falls=_falls(self.longitude)),
+        }
+
     def restore(self, fine: xr.Dataset, factor: int, placement: Placement = "around") -> xr.Dataset:
         """Return a canonical fine dataset with the caller's names, order and conventions."""
-        fine = fine.isel(
-            latitude=_children(self.rows, factor, falls=not _falls(self.latitude)),
-            longitude=_children(self.columns, factor, falls=_falls(self.longitude)),
-        )
+        fine = fine.isel(self.fine_order(factor))
         axes = {
             "latitude": refine_centres(
                 self.latitude.values, factor, row_placement(self.latitude.values, placement)

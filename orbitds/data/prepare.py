@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from orbitds.data.skeleton import create_store, finish_store, replace_file
 from orbitds.data.stats import Moments
 from orbitds.data.store import GROUPS, STATISTICS, read_about
 from orbitds.grid import Grid
-from orbitds.output import check_place
+from orbitds.output import check_place, naming
 from orbitds.progress import progress
 
 
@@ -78,7 +76,7 @@ def _begin(planned: Plan, output: Path) -> bool:
         partial = output.with_name(f".{output.name}.partial")
         if partial.exists():
             shutil.rmtree(partial)
-        with _named(partial):
+        with naming(partial):
             create_store(partial, planned.skeleton)
             partial.rename(output)
         return False
@@ -115,22 +113,11 @@ def _write(output: Path, planned: Plan, number: int, block: Block) -> list[str]:
         if planned.skeleton.layout.dtype == "int16":
             values = Packing.of(block.names[group]).pack(values)
         name = f"{group}/values/c/{number}/0/0/0"
-        with _named(output / name), zarr.config.set({"array.write_empty_chunks": True}):
+        with naming(output / name), zarr.config.set({"array.write_empty_chunks": True}):
             array = zarr.open_array(output, path=f"{group}/values", mode="r+")
             array[steps] = values
         names.append(name)
     return names
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Give an error of the system the file that was being written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _finish(planned: Plan, output: Path, journal: Journal, records: dict[int, dict]) -> None:

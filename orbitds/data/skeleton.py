@@ -93,7 +93,7 @@ def finish_store(path: Path, about: Mapping[str, Any]) -> None:
     """Consolidate the metadata for other readers, and say that the store is whole."""
     import zarr
 
-    with _quiet():
+    with quiet():
         zarr.consolidate_metadata(str(path), zarr_format=3)
     write_about(path, dict(about) | {"format": FORMAT, "complete": True})
 
@@ -118,7 +118,7 @@ def replace_file(path: Path, text: str) -> None:
 
 def _save(ds: xr.Dataset, path: Path, group: str) -> None:
     plain = {str(key): {"_FillValue": None} for key in ds.variables if ds[key].dtype.kind == "f"}
-    with _quiet():
+    with quiet():
         ds.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False, encoding=plain)
 
 
@@ -132,7 +132,7 @@ def _packing_attributes(names: tuple[str, ...]) -> dict[str, list]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence what Zarr says of strings and of consolidated metadata: extensions of format 3."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", category=UserWarning)

@@ -1,144 +1,134 @@
-"""Write a fine dataset to NetCDF or Zarr: all of it, or nothing."""
+"""What is written by a job: an output that comes into being unit by unit, under another name."""
 
+import hashlib
 import os
 import shutil
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
-import dask.base
+import numpy as np
 import xarray as xr
-from dask import config as dask_config
-from dask.callbacks import Callback
 
-from orbitds.output import check_place
-from orbitds.progress import progress
+from orbitds.infer.claims import Claims
+from orbitds.infer.manifest import Manifest
+from orbitds.infer.notes import Notes
+from orbitds.infer.units import Unit
+from orbitds.output import check_place, flush_folder
+from orbitds.sources import address
 
 SUFFIXES = (".nc", ".zarr")
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
+@runtime_checkable
+class Output(Protocol):
+    """An output of a job."""
+
+    @property
+    def notes(self) -> Notes:
+        """Where the job's notes lie: there once it is entered."""
+        ...
+
+    @property
+    def targets(self) -> list[Path]:
+        """What will be there at the end; empty behind an address."""
+        ...
+
+    def claims(self) -> Claims:
+        """Make room for the notes; return the locks of this process."""
+        ...
+
+    def exists(self) -> str | None:
+        """Return what lies already where the output belongs, if something does."""
+        ...
+
+    def is_whole(self, fine: xr.Dataset) -> bool:
+        """Whether what lies there already has the form of the output: axes and attributes."""
+        ...
+
+    def create(self, fine: xr.Dataset) -> None:
+        """Write everything but the values; what was left of an earlier job is removed."""
+        ...
+
+    def write(self, unit: Unit, fields: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+        """Bring the values of a unit to the disk; return bytes and hash of each file."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file of values; None if it is not there."""
+        ...
+
+    def finish(self, fine: xr.Dataset, manifest: Manifest, *, overwrite: bool) -> None:
+        """Put the whole output in its place; goes on where it was interrupted."""
+        ...
+
+    def discard(self) -> None:
+        """Remove the unfinished output and the notes."""
+        ...
+
+
+def check_output(path: Path, split: str | None = None) -> None:
     """Refuse an output that cannot be written, before anything is computed.
 
     Raises
     ------
     ValueError
-        If the name ends in neither .nc nor .zarr.
-    FileExistsError
-        If it exists and may not be replaced.
+        If the name ends in neither .nc nor .zarr, or its format does not fit.
     OSError
         If its folder does not exist or cannot be written to.
     """
-    check_place(path, SUFFIXES)
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"Wanted a new output, got {path}, which exists. Choose another name, or replace it "
-            "with --overwrite."
+    if url := address(path):
+        scheme = url.partition("://")[0]
+        if scheme in {"http", "https"} or not url.endswith(".zarr"):
+            raise ValueError(
+                "Wanted an address that can be written to and ends in .zarr, such as "
+                f"s3://bucket/fine.zarr, got {url}. Change it, or write to a file system."
+            )
+    else:
+        check_place(path, SUFFIXES)
+    if split is not None and path.suffix != ".nc":
+        raise ValueError(
+            f"Wanted an output that ends in .nc for files by {split}, got {path}. Leave --split "
+            "out: a Zarr store is many files already."
         )
 
 
-def write(ds: xr.Dataset, path: Path, *, overwrite: bool = False) -> None:
-    """Compute a lazy dataset block by block into a file, under a temporary name until it is whole.
-
-    Raises
-    ------
-    OSError
-        As ``check_output``, or if writing fails; the temporary file is removed.
-    """
-    check_output(path, overwrite=overwrite)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    save = _save_netcdf if path.suffix == ".nc" else _save_zarr
-    try:
-        _compute(lambda: save(ds, partial), path.name)
-        replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-        if path.exists():
-            path.rename(replaced)
-        partial.rename(path)
-        _remove(replaced)
-    finally:
-        _remove(partial)
+def beside(path: Path, what: str) -> Path:
+    """Return the hidden name beside a path of what belongs to its coming about."""
+    return path.with_name(f".{path.name}.{what}")
 
 
-def _save_netcdf(ds: xr.Dataset, path: Path) -> object:
-    time = _time_dimension(ds)
-    encoding = {
-        name: {
-            "dtype": "float32",
-            "zlib": True,
-            "complevel": 1,
-            "shuffle": True,
-            "chunksizes": tuple(1 if dim == time else ds.sizes[dim] for dim in ds[name].dims),
-        }
-        for name in ds.data_vars
-    }
-    return ds.to_netcdf(
-        path,
-        engine="netcdf4",
-        encoding=encoding | _plain_coordinates(ds),
-        unlimited_dims=[time] if time else [],
-        compute=False,
+def note_file(path: Path, root: Path) -> dict[str, Any]:
+    """Bring a file and its folders up to a root onto the disk; return its size and hash."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        size = file.tell()
+    for folder in path.parents:
+        flush_folder(folder)
+        if folder == root:
+            break
+    return {"bytes": size, "sha256": digest}
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders, if they are there."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def has_form(found: xr.Dataset, fine: xr.Dataset) -> bool:
+    """Whether a dataset has the variables, axes and attributes of an output."""
+    return (
+        set(found.data_vars) == set(fine.data_vars)
+        and dict(found.sizes) == dict(fine.sizes)
+        and all(found[axis].equals(fine[axis]) for axis in fine.indexes)
+        and _texts(found.attrs) == _texts(fine.attrs)
     )
 
 
-def _save_zarr(ds: xr.Dataset, path: Path) -> object:
-    encoding = {name: {"dtype": "float32"} for name in ds.data_vars}
-    with warnings.catch_warnings():
-        # An extension of Zarr 3 that other readers ignore; without it xr.open_zarr(path) warns.
-        warnings.filterwarnings("ignore", "Consolidated metadata", category=UserWarning)
-        return ds.to_zarr(
-            path,
-            zarr_format=3,
-            consolidated=True,
-            encoding=encoding | _plain_coordinates(ds),
-            compute=False,
-        )
-
-
-def _plain_coordinates(ds: xr.Dataset) -> dict:
-    """Return encodings by which coordinates carry no fill value: CF allows them none."""
-    return {
-        name: {"_FillValue": None}
-        for name, coordinate in ds.coords.items()
-        if coordinate.dtype.kind == "f"
-    }
-
-
-def _time_dimension(ds: xr.Dataset) -> str | None:
-    first = ds[next(iter(ds.data_vars))]
-    return str(first.dims[0]) if first.ndim > 2 else None
-
-
-def _compute(plan: Callable[[], object], label: str) -> None:
-    """Run a delayed write in this thread: the model uses all cores itself."""
-    with dask_config.set(scheduler="synchronous"):
-        delayed = plan()
-        with _Progress(label):
-            dask.base.compute(delayed)
-
-
-class _Progress(Callback):
-    """Progress over the tasks of a dask graph."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__()
-        self.label = label
-
-    def _start_state(self, dsk: object, state: dict) -> None:  # noqa: ARG002  dask's signature
-        self.total = sum(len(state[key]) for key in ("ready", "waiting"))
-        self.done = 0
-        self.bar = progress(self.label, self.total)
-        self.report = self.bar.__enter__()
-
-    def _posttask(self, *_: object) -> None:
-        self.done += 1
-        self.report(min(self.done, self.total), "")
-
-    def _finish(self, *_: object) -> None:
-        self.bar.__exit__(None, None, None)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _texts(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in attrs.items()}

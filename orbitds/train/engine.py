@@ -18,7 +18,7 @@ from orbitds.train.gradients import GradientSum
 from orbitds.train.mesh import Mesh
 from orbitds.train.optim import learning_rate, make_optimizer
 from orbitds.train.parallel import share_samples
-from orbitds.train.shard import compile_blocks, is_last_part, like, local, recompute, shard
+from orbitds.train.shard import compile_blocks, is_last_part, like, local, recompute, release, shard
 
 
 class Engine(ABC):
@@ -173,12 +173,13 @@ class TorchEngine(Engine):
 
     def _look(self) -> None:
         """Let the optimiser see the weights and gradients of now: FSDP may have moved them."""
-        for name, weight in self.weights.items():
-            part = self.parts[name]
-            if part is weight:
-                continue
-            part.data = local(weight.detach())
-            part.grad = None if weight.grad is None else local(weight.grad)
+        with torch.no_grad():  # a part of a DTensor is then at hand, without a call of autograd
+            for name, weight in self.weights.items():
+                part = self.parts[name]
+                if part is weight:
+                    continue
+                part.data = local(weight)
+                part.grad = None if weight.grad is None else local(weight.grad)
 
     def _norm(self) -> Tensor:
         """Return the norm of the whole gradient, of which this process has a part."""
@@ -188,12 +189,11 @@ class TorchEngine(Engine):
             return get_total_norm(gradients.values())
         # parts of matrices that processes share, and what each of them has whole
         shared = {name for name in gradients if tensor and _is_shared(self.weights[name])}
-        groups = (
-            [g for n, g in gradients.items() if (n in shared) is cut] for cut in (True, False)
-        )
-        # of no gradients the norm is a zero on the CPU
-        device = self.mesh.grid.device_type
-        squares = torch.stack([get_total_norm(some).to(device) for some in groups]) ** 2
+        squares = torch.zeros(2, device=self.mesh.grid.device_type)
+        for place, cut in enumerate((True, False)):
+            # of no gradients the norm lies on the CPU: to take it over is to wait for the device
+            if some := [g for n, g in gradients.items() if (n in shared) is cut]:
+                squares[place] = get_total_norm(some) ** 2
         if self.mesh.is_shared and self.mesh.weights is not None:
             dist.all_reduce(squares, group=self.mesh.weights["parts"].get_group())
         if tensor is not None:
@@ -201,9 +201,7 @@ class TorchEngine(Engine):
         return squares.sum().sqrt().to(next(iter(gradients.values())).device)
 
     def _exchange(self) -> None:
-        if isinstance(self.model, FSDPModule):
-            # after a validation what lies outside of blocks is still gathered as it was there
-            self.model.reshard()
+        release(self.model)  # after a validation weights are still gathered as they were there
         self._look()
         with torch.no_grad():
             for name, mean in self.average.items():

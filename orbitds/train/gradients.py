@@ -42,6 +42,8 @@ class GradientSum:
         for gradients, parcel, work in self._sent:
             if work is not None:
                 work.wait()
+            if not gradients:  # it travelled as it is
+                continue
             parts = parcel.split([gradient.numel() for gradient in gradients])
             for gradient, part in zip(gradients, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
@@ -51,7 +53,12 @@ class GradientSum:
         if not self.is_last:  # gradients of earlier parts stay where they are, and grow
             return
         assert weight.grad is not None
-        self._waiting.append(local(weight.grad))
+        gradient = local(weight.grad)
+        if gradient.nbytes >= PARCEL_BYTES and gradient.is_contiguous():
+            work = dist.all_reduce(gradient, group=self.group, async_op=True)
+            self._sent.append(([], gradient, work))
+            return
+        self._waiting.append(gradient)
         if sum(gradient.nbytes for gradient in self._waiting) >= PARCEL_BYTES:
             self._send()
 

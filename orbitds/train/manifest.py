@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from orbitds.output import flush_folder
 from orbitds.schema import Frozen
 
 FORMAT = 1
@@ -157,15 +158,6 @@ def write_file(path: Path, pieces: Iterable[bytes | memoryview]) -> File:
     except OSError as error:
         raise OSError(f"{path}: {error.strerror or error}") from error
     return File(size=size, sha256=digest.hexdigest())
-
-
-def flush_folder(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hash(content: object) -> str:

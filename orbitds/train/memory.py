@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import nn
 
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
@@ -12,6 +11,7 @@ from orbitds.train.ledger import Ledger
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 from orbitds.train.rehearsal import Rehearsal
+from orbitds.train.shard import count_weights, stays_whole
 from orbitds.train.start import is_frozen
 
 # Blocks whose weights are whole on a process at a time: the one at work and the next one.
@@ -90,7 +90,7 @@ def predict_memory(
     split_tokens(blocks, sizes["sequence"])
     forget(blocks, config.checkpointing)
 
-    weights = _numbers(rehearsal.model)
+    weights = count_weights(rehearsal.model)
     trained = weights - sum(
         weight.numel()
         for name, weight in rehearsal.model.named_parameters()
@@ -136,11 +136,14 @@ def _shares(config: ParallelConfig, parts: int) -> tuple[int, int, int]:
 
 def _gathered(rehearsal: Rehearsal, *, narrow: bool) -> int:
     """Return the bytes of whole weights: those outside the blocks, and those of some blocks."""
-    block = max(map(_numbers, rehearsal.blocks), default=0)
-    root = _numbers(rehearsal.model) - sum(map(_numbers, rehearsal.blocks))
+    sizes = [count_weights(block) for block in rehearsal.blocks]
+    block = max(sizes, default=0)
+    root = count_weights(rehearsal.model) - sum(sizes)
     width = _BFLOAT16 if narrow else _FLOAT32
+    kept = stays_whole(sum(sizes), "bfloat16" if narrow else "float32")
+    whole = sum(sizes) if kept else GATHERED_BLOCKS * block
     # one block's gradients as they are computed, and in float32 as they are added
-    return root * _FLOAT32 + block * (GATHERED_BLOCKS * width + width + _FLOAT32)
+    return root * _FLOAT32 + whole * width + block * (width + _FLOAT32)
 
 
 def _rehearse(
@@ -188,7 +191,3 @@ def _data(config: TrainConfig, outline: Outline, rehearsal: Rehearsal, samples: 
         months = -(-outline.samples // len(tiles.tiles))
         fields += min(CLIMATOLOGY_BYTES, months * outputs * (fine + cells) * _FLOAT32)
     return whole + ahead + fields
-
-
-def _numbers(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())

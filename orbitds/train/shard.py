@@ -27,6 +27,11 @@ from orbitds.model.interface import DownscalingModel
 from orbitds.train.mesh import Mesh
 
 Recompute = Literal["selective", "full"]
+# Blocks are gathered together until they hold so much: less is not worth a call of the network.
+GATHER_BYTES = 32 * 2**20
+# Whole weights of blocks up to this size stay from the forward to the backward pass, more are
+# gathered twice: on two H200 that takes 1.6 % more of a step of the 1B size.
+KEEP_BYTES = 4 * 2**30
 
 
 def blocks_of(model: nn.Module) -> list[Block]:
@@ -78,10 +83,42 @@ def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
         )
     else:
         of_blocks = MixedPrecisionPolicy()
-    for block in blocks_of(model):
-        fully_shard(block, mesh=over, mp_policy=of_blocks, offload_policy=offload)
+    blocks = blocks_of(model)
+    twice = not stays_whole(sum(map(count_weights, blocks)), config.dtype)
+    for group in groups_of(blocks):
+        fully_shard(
+            group,
+            mesh=over,
+            mp_policy=of_blocks,
+            offload_policy=offload,
+            reshard_after_forward=twice,
+        )
     fully_shard(model, mesh=over, offload_policy=offload)
     register_fsdp_forward_method(model, "predict")
+
+
+def stays_whole(weights: int, dtype: str) -> bool:
+    """Return whether so many weights of blocks are gathered once a step, not once each way."""
+    width = torch.bfloat16.itemsize if dtype == "bfloat16" else torch.float32.itemsize
+    return weights * width <= KEEP_BYTES
+
+
+def count_weights(module: nn.Module) -> int:
+    """Return how many weights a module has."""
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def groups_of(blocks: list[Block]) -> list[list[nn.Module]]:
+    """Return runs of blocks that are gathered together."""
+    groups: list[list[nn.Module]] = []
+    held = 0
+    for block in blocks:
+        if not groups or held >= GATHER_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(block)
+        held += sum(weight.nbytes for weight in block.parameters())
+    return groups
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -107,6 +144,13 @@ def is_last_part(model: FSDPModule, *, last: bool) -> None:
     """Say whether the next backward pass is the last of a step: copies add gradients up then."""
     model.set_requires_all_reduce(last)
     model.set_is_last_backward(last)
+
+
+def release(model: nn.Module) -> None:
+    """Let go of weights that are still whole: the next pass gathers them as they are then."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _keep_products(

@@ -80,7 +80,8 @@ def take_step(
         batches.append(batch._replace(sample=None))
     assert sums is not None
     own = sums[0]
-    told = torch.cat([sums, sums.new_tensor([float(wants_stop)])])
+    # filled in on the device: a copy to it would wait for all that is queued there
+    told = torch.cat([sums, sums.new_full((1,), float(wants_stop))])
     if mesh.addends is not None:
         dist.all_reduce(told, group=mesh.addends)
     norm = engine.step(step - 1, scale=1 / told[1])

@@ -1,44 +1,35 @@
 """When a run is to save and leave: by a signal, or before its job ends."""
 
 import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
-from types import FrameType
 
 from orbitds.config import SaveConfig
+from orbitds.stop import EXIT_CODE, Left, Signals
 
-EXIT_CODE = 75
-"""Exit code of a run that saved its state and left; the same command goes on from it.
-
-Known to shells as EX_TEMPFAIL: try again later.
-"""
-_SIGNALS = ("SIGTERM", "SIGUSR1")
+__all__ = ["EXIT_CODE", "Stop", "Stopped"]
 
 
-class Stopped(SystemExit):
+class Stopped(Left):
     """The run saved its state and left before its end."""
 
     def __init__(self, reason: str, step: int) -> None:
-        super().__init__(EXIT_CODE)
+        super().__init__(
+            f"saved the state of step {step} and stopped: {reason}. "
+            "Start the same command again to go on."
+        )
         self.reason = reason
         self.step = step
 
-    def __str__(self) -> str:
-        return (
-            f"saved the state of step {self.step} and stopped: {self.reason}. "
-            "Start the same command again to go on."
-        )
 
-
-class Stop:
+class Stop(Signals):
     """Watches for reasons to stop, while the context lasts.
 
     Signals: SIGTERM, which schedulers send before they kill, and SIGUSR1, which a job script asks
-    for (``#SBATCH --signal=USR1@600``). Clock: the end of the SLURM job.
+    for (``#SBATCH --signal=USR1@600``). Clock: the end of the SLURM job; it is watched outside the
+    main thread too.
 
     Parameters
     ----------
@@ -54,10 +45,9 @@ class Stop:
     """
 
     def __init__(self, config: SaveConfig, environment: Mapping[str, str] = os.environ) -> None:
+        super().__init__()
         self._ends_s = _end_of_job(environment)
         self._before_s = config.stop_before_s
-        self._signal: str | None = None
-        self._earlier = {}
 
     def __enter__(self) -> "Stop":
         left_s = None if self._ends_s is None else self._ends_s - time.time()
@@ -68,30 +58,16 @@ class Stop:
                 "lower save.stop_before_s.",
                 stacklevel=2,
             )
-        # Python lets the main thread alone set handlers; elsewhere the clock is watched
-        if threading.current_thread() is threading.main_thread():
-            for name in _SIGNALS:
-                number = getattr(signal, name, None)  # Windows has no SIGUSR1
-                if number is not None:
-                    self._earlier[number] = signal.signal(number, self._note)
+        super().__enter__()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._earlier.items():
-            # None: it was set from outside Python, and cannot be set again
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._earlier = {}
 
     def reason(self) -> str | None:
         """Return why this process wants to stop, in words; None if it does not."""
-        if self._signal is not None:
-            return f"got {self._signal}"
+        if told := super().reason():
+            return told
         if self._ends_s is not None and time.time() >= self._ends_s - self._before_s:
             return f"the job ends at {datetime.fromtimestamp(self._ends_s):%H:%M:%S}"
         return None
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
 
 
 def _end_of_job(environment: Mapping[str, str]) -> float | None:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from orbitds.config import LossConfig, TilesConfig, TrainConfig
-from orbitds.train import loop
+from orbitds.train import loop, shard
 from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import launched
 from orbitds.train.states import States
@@ -32,6 +32,8 @@ WAYS = {
     "computed again": {"checkpointing": "full"},
     "products kept": {"checkpointing": "selective"},
     "running mean, flat": {"ema_decay": 0.5, "loss": LossConfig(kind="l1")},
+    # what is done to a large model: each block by itself, before each pass
+    "gathered twice": {"parallel": {"shard": 2}},
 }
 
 FIELDS = {"tiles": TilesConfig(rows=2, columns=3, halo_cells=2, order="fields"), "batch_size": 6}
@@ -72,7 +74,11 @@ def _all_ways(rank, folder):
     with launched("cpu") as (launch, device):
         for name, changes in WAYS.items():
             config = TrainConfig.model_validate(BASE | changes)
-            told[name] = _gradients(config, launch, device)
+            with pytest.MonkeyPatch.context() as patch:
+                if name == "gathered twice":
+                    patch.setattr(shard, "GATHER_BYTES", 0)
+                    patch.setattr(shard, "KEEP_BYTES", 0)
+                told[name] = _gradients(config, launch, device)
         for name in ("shared", "running mean, flat"):
             config = TrainConfig.model_validate(BASE | WAYS[name])
             output = folder / name

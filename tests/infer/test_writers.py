@@ -1,95 +1,62 @@
-"""Writers: all of a file, or nothing."""
+"""Where an output may lie, and what all of them do."""
 
-import netCDF4
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from orbitds.infer.writers import check_output, write
-
-
-@pytest.fixture
-def lazy(coarse, checkpoint_folder):
-    return coarse.chunk(time=5).orbit.downscale(checkpoint_folder)
-
-
-@pytest.fixture
-def broken(lazy):
-    """A dataset whose second block cannot be computed."""
-
-    def fail(block, block_info=None):
-        if block_info[0]["chunk-location"][0] == 1:
-            raise OSError("disk trouble")
-        return block
-
-    data = lazy["eastward_wind"].data.map_blocks(fail, dtype=np.float32)
-    return lazy.assign(eastward_wind=lazy["eastward_wind"].copy(data=data))
-
-
-def _open(path):
-    return xr.open_zarr(path) if path.suffix == ".zarr" else xr.open_dataset(path)
-
-
-@pytest.mark.parametrize("name", ["fine.nc", "fine.zarr"])
-def test_written_is_what_was_computed(lazy, tmp_path, name):
-    write(lazy, tmp_path / name)
-    with _open(tmp_path / name) as again:
-        xr.testing.assert_identical(again.load(), lazy.compute(scheduler="synchronous"))
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_netcdf_is_compressed_unlimited_and_plain(lazy, tmp_path):
-    write(lazy, tmp_path / "fine.nc")
-    with netCDF4.Dataset(tmp_path / "fine.nc") as file:
-        assert file.dimensions["time"].isunlimited()
-        wind = file["eastward_wind"]
-        assert wind.dtype == np.float32
-        assert wind.filters()["zlib"]
-        assert wind.chunking() == [1, 21, 33]
-        for name in ("latitude", "longitude", "latitude_bnds"):
-            assert "_FillValue" not in file[name].ncattrs()
-
-
-@pytest.mark.parametrize("name", ["fine.nc", "fine.zarr"])
-def test_failure_leaves_nothing_and_loses_nothing(lazy, broken, tmp_path, name):
-    with pytest.raises(OSError, match="disk trouble"):
-        write(broken, tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
-    write(lazy, tmp_path / name)
-    with pytest.raises(OSError, match="disk trouble"):
-        write(broken, tmp_path / name, overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    with _open(tmp_path / name) as again:
-        xr.testing.assert_identical(again.load(), lazy.compute(scheduler="synchronous"))
-
-
-@pytest.mark.parametrize("name", ["fine.nc", "fine.zarr"])
-def test_overwrite_replaces(lazy, tmp_path, name):
-    write(lazy, tmp_path / name)
-    with pytest.raises(FileExistsError, match="which exists.*--overwrite"):
-        write(lazy, tmp_path / name)
-    write(lazy.isel(time=slice(0, 5)), tmp_path / name, overwrite=True)
-    with _open(tmp_path / name) as again:
-        assert again.sizes["time"] == 5
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_one_map_and_other_dimension_orders(coarse, checkpoint_folder, tmp_path):
-    one = coarse.isel(time=2).chunk().orbit.downscale(checkpoint_folder)
-    turned = coarse.transpose("longitude", "latitude", "time").chunk(time=6)
-    for number, ds in enumerate((one, turned.orbit.downscale(checkpoint_folder))):
-        for suffix in (".nc", ".zarr"):
-            path = tmp_path / f"{number}{suffix}"
-            write(ds, path)
-            with _open(path) as again:
-                xr.testing.assert_identical(again.load(), ds.compute(scheduler="synchronous"))
+from orbitds.infer.writers import beside, check_output, has_form, note_file, remove
 
 
 def test_outputs_that_cannot_be_are_refused_early(tmp_path):
     with pytest.raises(ValueError, match=r"ends in .nc or .zarr.*fine.grib"):
-        check_output(tmp_path / "fine.grib", overwrite=False)
+        check_output(tmp_path / "fine.grib")
     with pytest.raises(FileNotFoundError, match="Wanted an existing folder.*mkdir -p"):
-        check_output(tmp_path / "no" / "fine.nc", overwrite=False)
+        check_output(tmp_path / "no" / "fine.nc")
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Wanted an existing folder"):
-        check_output(tmp_path / "file" / "fine.nc", overwrite=False)
+        check_output(tmp_path / "file" / "fine.nc")
+    with pytest.raises(ValueError, match="Wanted an output that ends in .nc for files by month"):
+        check_output(tmp_path / "fine.zarr", "month")
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/fine.nc", "https://host/fine.zarr"])
+def test_addresses_that_cannot_be_written_to(name):
+    with pytest.raises(ValueError, match="Wanted an address that can be written to and ends in"):
+        check_output(Path(name))
+
+
+def test_addresses_and_places(tmp_path):
+    check_output(Path("s3://bucket/fine.zarr"))  # which makes one slash of two
+    check_output(tmp_path / "fine.nc", "year")
+    assert beside(tmp_path / "fine.nc", "job") == tmp_path / ".fine.nc.job"
+
+
+def test_a_file_is_noted_with_its_hash(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    path = tmp_path / "a" / "b" / "c"
+    path.write_bytes(b"values")
+    wanted = {"bytes": 6, "sha256": hashlib.sha256(b"values").hexdigest()}
+    assert note_file(path, tmp_path) == wanted
+
+
+def test_what_is_there_is_removed(tmp_path):
+    (tmp_path / "folder" / "in").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    remove(tmp_path / name for name in ("folder", "file", "none"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_form_of_an_output():
+    fine = xr.Dataset({"v": ("x", np.zeros(3))}, {"x": [1, 2, 3]}, {"title": "a", "n": 1})
+    assert has_form(fine.copy(deep=True), fine)
+    assert has_form(fine.assign(v=fine["v"] + 1), fine)
+    others = (
+        fine.assign_attrs(title="b"),
+        fine.assign_coords(x=[1, 2, 4]),
+        fine.isel(x=slice(2)),
+        fine.rename(v="w"),
+    )
+    assert not any(has_form(other, fine) for other in others)

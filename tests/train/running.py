@@ -1,4 +1,4 @@
-"""A small run in a process of its own: python tests/train/running.py FOLDER [--resume]."""
+"""A small run in a process of its own: python tests/train/running.py FOLDER [--resume] [--gpu]."""
 
 import sys
 from pathlib import Path
@@ -38,12 +38,22 @@ CONFIG = TrainConfig.model_validate(
 )
 
 
+# What a GPU is for: half precision, and a quadtree with its sums by leaf.
+ON_GPU = {
+    "device": "cuda",
+    "deterministic": True,
+    "dtype": "bfloat16",
+    "model": CONFIG.model.model_copy(update={"compression": 4.0}),
+}
+
+
 def main(folder: str, *flags: str) -> None:
     """Train in a folder, as the command does."""
     pair = synthetic_pair(rows=7, columns=11, factor=3)
     loop.open_pair = {"synthetic": pair}.__getitem__
+    config = CONFIG.model_copy(update=ON_GPU) if "--gpu" in flags else CONFIG
     print("ready", flush=True)  # noqa: T201  whoever started it waits for this line
-    loop.run(CONFIG, Path(folder), resume="--resume" in flags)
+    loop.run(config, Path(folder), resume="--resume" in flags)
 
 
 if __name__ == "__main__":

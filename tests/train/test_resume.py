@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from orbitds.train import loop
@@ -17,17 +18,18 @@ from orbitds.train.stop import EXIT_CODE
 from tests.train import running
 
 ROOT = Path(__file__).parents[2]
+PATHS = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def started(folder, **environment):
+def started(folder, *flags, **environment):
     """Start a run that goes on from what is in the folder, and wait until it does so."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", running.__file__, folder, "--resume"],
+        [sys.executable, "-W", "ignore", running.__file__, folder, "--resume", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS} | environment,
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -58,11 +60,11 @@ def whole(tmp_path_factory):
     return results(folder), time.monotonic() - start
 
 
-def killed(folder, kills, seconds, seed):
+def killed(folder, kills, seconds, seed, *flags):
     """Kill a run so often, at random moments; return the steps of its states at these."""
     moments, luck = [], random.Random(seed)
     while len(moments) < kills:
-        process = started(folder)
+        process = started(folder, *flags)
         try:
             process.communicate(timeout=luck.uniform(0, seconds / 3))
         except subprocess.TimeoutExpired:
@@ -72,7 +74,7 @@ def killed(folder, kills, seconds, seed):
         else:
             assert process.returncode == 0
             break
-    ended(started(folder))
+    ended(started(folder, *flags))
     return moments
 
 
@@ -90,6 +92,17 @@ def test_runs_killed_again_and_again_go_on(whole, tmp_path):
         kills += len(killed(folder, 9, whole[1], seed=100 + seed))
         assert results(folder) == whole[0]
         seed += 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_runs_killed_on_a_gpu_go_on(tmp_path):
+    process, start = started(tmp_path / "whole", "--gpu"), time.monotonic()
+    ended(process)
+    whole, seconds = results(tmp_path / "whole"), time.monotonic() - start
+    states = [step for step in killed(tmp_path / "run", 6, 3 * seconds, 7, "--gpu") if step]
+    assert states  # some were killed after a state
+    assert results(tmp_path / "run") == whole
 
 
 @pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGUSR1"])
@@ -142,7 +155,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_taken(whole, tmp_path):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS},
     )
     assert process.returncode == 0, process.stderr
     assert "The state of step 24 is damaged" in process.stderr

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from orbitds.train import shard
 from orbitds.train.shard import blocks_of, compile_blocks, recompute
 from tests.conftest import told_of, untrained_for
 
@@ -65,3 +66,21 @@ def test_compiled_blocks_agree(pair, monkeypatch):
     compile_blocks(model)
     for name, gradient in gradients(model, pair)[0].items():
         torch.testing.assert_close(gradient, plain[name], rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_are_gathered_in_runs(pair, monkeypatch):
+    blocks = blocks_of(prepared(pair))
+    size = sum(weight.nbytes for weight in blocks[0].parameters())
+    for least, runs in ((0, [1, 1, 1]), (size, [1, 1, 1]), (size + 1, [2, 1]), (3 * size, [3])):
+        monkeypatch.setattr(shard, "GATHER_BYTES", least)
+        groups = shard.groups_of(blocks)
+        assert [len(group) for group in groups] == runs
+        assert [block for group in groups for block in group] == blocks
+
+
+def test_large_models_are_gathered_twice(monkeypatch):
+    monkeypatch.setattr(shard, "KEEP_BYTES", 800)
+    assert shard.stays_whole(200, "float32")
+    assert not shard.stays_whole(201, "float32")
+    assert shard.stays_whole(400, "bfloat16")
+    assert not shard.stays_whole(401, "bfloat16")
