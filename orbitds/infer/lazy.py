@@ -21,6 +21,7 @@ import xarray as xr
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.data.history import enter_with_earlier
+from orbitds.data.layout import MEMBER
 from orbitds.data.pair import stack
 from orbitds.data.values import check_missing
 from orbitds.description import DESCRIPTION, file_hash, find_checkpoint
@@ -30,7 +31,6 @@ from orbitds.infer.encoding import encoded
 from orbitds.infer.mask import POLICY, check_some_values
 from orbitds.infer.provenance import told_settings
 from orbitds.infer.template import dress, with_time_told
-from orbitds.infer.tiling import cut_for
 
 # Fine cells of a lazy block: 64 MiB a variable.
 BLOCK_FINE_CELLS = 2**24
@@ -74,12 +74,16 @@ def downscale(
 
 def settings_of(downscaler: Downscaler, grid: Grid) -> dict[str, Any]:
     """Return the settings that decide on values, as they are resolved for a grid."""
-    tiles = cut_for(downscaler.checkpoint.model, grid, downscaler.tiles)
+    tiles, distribution = downscaler.tiles_for(grid), downscaler.distribution
     return {
         "variables": list(downscaler.variables),
         "tiles": [tiles.rows, tiles.columns],
+        "halo": list(tiles.halo),
         "constraints": list(downscaler.constraints),
         "missing": downscaler.missing,
+        "dtype": downscaler.dtype,
+        "members": distribution.members,
+        "spread": distribution.spread,
     }
 
 
@@ -117,7 +121,9 @@ def _lazily(work: "Block", coarse: xr.Dataset) -> xr.Dataset:
     coarse = coarse.chunk(latitude=-1, longitude=-1).unify_chunks()
     if max(coarse.chunksizes["time"]) > block:
         coarse = coarse.chunk(time=block)
-    fields = _graph(work, coarse, dict.fromkeys(downscaler.variables), fine_grid)
+    members = downscaler.distribution.members
+    counts = {name: members if MEMBER in dims else None for name, dims in downscaler.dims.items()}
+    fields = _graph(work, coarse, counts, fine_grid)
     statics = downscaler.statics_source(fine_grid)
     return dress(fields, coarse, fine_grid, downscaler.checkpoint, statics=statics)
 
