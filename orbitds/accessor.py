@@ -27,7 +27,10 @@ class OrbitAccessor:
         batch_size: int | None = None,
         constraints: "Sequence[str]" = (),
         missing: "Literal['error', 'mask']" = "error",
+        members: int | None = None,
+        spread: bool = False,
         device: str | None = None,
+        dtype: "Literal['float32', 'bfloat16'] | None" = None,
     ) -> xr.Dataset:
         """Return the dataset on the checkpoint's finer grid.
 
@@ -54,8 +57,18 @@ class OrbitAccessor:
             the answer: of each variable where it is missing itself, or, if it is no input, where
             the inputs that are outputs are. They are counted in the attribute
             ``orbitds_masked_cells`` of each variable (not if lazy).
+        members
+            How many fields to draw for each time, along a dimension ``member``, from a checkpoint
+            that was trained to give members; by default one, without the dimension.
+        spread
+            Whether to add the standard deviation of each variable as ``<name>_spread``: of the
+            members (ten if none are asked for), or as predicted. A checkpoint that predicts no
+            distribution refuses both.
         device
             ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the first GPU if there is one.
+        dtype
+            In which products are computed: by default ``"bfloat16"`` on GPUs that are fast in it,
+            ``"float32"`` elsewhere. Interpolation and physical values are in float32 at least.
 
         Returns
         -------
@@ -90,7 +103,10 @@ class OrbitAccessor:
             batch_size=batch_size,
             constraints=constraints,
             missing=missing,
+            members=members,
+            spread=spread,
             device=device,
+            dtype=dtype,
         )
 
 
@@ -110,13 +126,15 @@ class OrbitArrayAccessor:
         batch_size: int | None = None,
         constraints: "Sequence[str]" = (),
         missing: "Literal['error', 'mask']" = "error",
+        members: int | None = None,
         device: str | None = None,
+        dtype: "Literal['float32', 'bfloat16'] | None" = None,
     ) -> xr.DataArray:
         """Return the variable on the checkpoint's finer grid.
 
         Parameters
         ----------
-        checkpoint, tiles, batch_size, constraints, missing, device
+        checkpoint, tiles, batch_size, constraints, missing, members, device, dtype
             As for a dataset.
         variables
             The output variable to return; by default the array's own.
@@ -143,5 +161,7 @@ class OrbitArrayAccessor:
             batch_size=batch_size,
             constraints=constraints,
             missing=missing,
+            members=members,
             device=device,
+            dtype=dtype,
         )

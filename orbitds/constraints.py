@@ -180,7 +180,7 @@ def _limit(bound: Bound, fine: Tensor) -> Tensor | None:
     """Return a bound as a field with the same valid cells; NaN in it bounds nothing."""
     if bound is None:
         return None
-    field = torch.as_tensor(bound, dtype=torch.float64).expand_as(fine)
+    field = torch.as_tensor(bound, dtype=torch.float64, device=fine.device).expand_as(fine)
     return torch.where(field.isnan() | fine.isnan(), fine, field)
 
 

@@ -79,8 +79,22 @@ class Grid:
     @cached_property
     def area(self) -> np.ndarray:
         """Area of each cell over the mean area, [H, W]: the weight of a cell in every mean."""
+        return np.repeat(self.row_area[:, None], self.shape[1], axis=1)
+
+    @cached_property
+    def row_area(self) -> np.ndarray:
+        """Area of a cell of each row over the mean area, [H]."""
         north, south = np.sin(np.deg2rad(np.clip(self.latitude_bounds_deg, -90, 90))).T
-        return np.repeat(((north - south) / np.mean(north - south))[:, None], self.shape[1], axis=1)
+        return (north - south) / np.mean(north - south)
+
+    def crop(self, rows: range, columns: range) -> "Grid":
+        """Return the grid of some rows and columns; its spacing is that of the whole."""
+        part = type(self)(
+            self.latitude_deg[rows.start : rows.stop],
+            self.longitude_deg[columns.start : columns.stop],
+        )
+        part.__dict__["spacing_deg"] = self.spacing_deg  # one row alone would not tell
+        return part
 
     def refine(self, factor: int, placement: Placement = "around") -> "Grid":
         """Return the grid whose ``factor x factor`` children fill each cell.

@@ -46,27 +46,36 @@ class Normalizer:
         self.any_log = any(is_log)
         self.is_log = torch.tensor(is_log)[:, None, None]
         self.threshold = torch.tensor([row.threshold for row in rows])[:, None, None].double()
+        self._there: dict[torch.device, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
     def __call__(self, physical: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
         """Return normalised values in the dtype of the input."""
-        mean, std, is_log = self._beside(physical)
+        mean, std, is_log, threshold = self._beside(physical)
         standard = (physical - mean) / std
         if self.any_log:
             amount = physical.double().clamp(min=0)
             # `where` the amount is small, not a product with a mask: NaN stays NaN
-            none = amount <= self.threshold.to(amount.device)
+            none = amount <= threshold
             logarithm = torch.log1p(torch.where(none, torch.zeros_like(amount), amount))
             standard = torch.where(is_log, logarithm, standard)
         return standard.to(physical.dtype)
 
     def inverse(self, normalized: Float[Tensor, "*B V H W"]) -> Float[Tensor, "*B V H W"]:
         """Return physical values in the dtype of the input."""
-        mean, std, is_log = self._beside(normalized)
+        mean, std, is_log, _ = self._beside(normalized)
         standard = normalized * std + mean
         if self.any_log:
             standard = torch.where(is_log, torch.expm1(normalized.double()), standard)
         return standard.to(normalized.dtype)
 
-    def _beside(self, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _beside(self, field: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the numbers on the device of a field; a copy there makes the device wait."""
         device = field.device
-        return self.mean.to(device), self.std.to(device), self.is_log.to(device)
+        if device not in self._there:
+            self._there[device] = (
+                self.mean.to(device),
+                self.std.to(device),
+                self.is_log.to(device),
+                self.threshold.to(device),
+            )
+        return self._there[device]

@@ -48,13 +48,16 @@ class Region:
         if place is None:
             return None
         rows, columns = place
+        offset = int(rows[0]) // factor, int(columns[0]) // factor
+        fits = not (rows[0] % factor or columns[0] % factor)
+        rows, columns = _in_a_row(rows), _in_a_row(columns)
         fine_climatology = coarse_climatology = None
         if self.fine_climatology is not None and self.coarse_climatology is not None:
-            if rows[0] % factor or columns[0] % factor:
+            if not fits:
                 return None  # the coarse cells lie across those of the training grid
             fine_climatology = self.fine_climatology[..., rows, :][..., columns]
-            coarse = self.coarse_climatology[..., rows[::factor] // factor, :]
-            coarse_climatology = coarse[..., columns[::factor] // factor]
+            coarse = self.coarse_climatology[..., _coarse(rows, factor), :]
+            coarse_climatology = coarse[..., _coarse(columns, factor)]
         statics = self.statics[:, rows, :][..., columns]
         return replace(
             self,
@@ -62,5 +65,18 @@ class Region:
             statics=statics,
             fine_climatology=fine_climatology,
             coarse_climatology=coarse_climatology,
-            offset=(int(rows[0]) // factor, int(columns[0]) // factor),
+            offset=offset,
         )
+
+
+def _in_a_row(places: np.ndarray) -> slice | np.ndarray:
+    """Return places as a slice, which takes no copy, unless they go on at the other end."""
+    first, last = int(places[0]), int(places[-1])
+    return slice(first, last + 1) if last - first == places.size - 1 else places
+
+
+def _coarse(places: slice | np.ndarray, factor: int) -> slice | np.ndarray:
+    """Return the coarse cells of fine ones that fill them."""
+    if isinstance(places, slice):
+        return slice(places.start // factor, places.stop // factor)
+    return places[::factor] // factor

@@ -11,7 +11,7 @@ ORBIT-2 (Wang et al. 2025, arXiv 2505.04802), TILES sequence scaling.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -164,11 +164,21 @@ class TileGrid:
 
     def taper(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
         """Return blending weights of a window: 1 on the core, falling to 0 before the margin."""
-        rows, columns = (max(halo - self.margin_cells, 0) * factor for halo in self.halo)
-        return torch.outer(
-            _fall(tile.rows, tile.core_rows, factor, rows),
-            _fall(tile.columns, tile.core_columns, factor, columns),
-        )
+        return torch.outer(*self._tapers(tile, factor)).float()
+
+    def shares(
+        self, tile: Tile, factor: int = 1
+    ) -> tuple[Float[Tensor, " h"], Float[Tensor, " w"]]:
+        """Return the shares of a window's rows and columns in a blend, in float64.
+
+        A cell of the window counts by the product of the two. Over all windows these sum to one at
+        each cell of the field, so that any part of a blend can be made of the windows that have a
+        share in it, without the others.
+        """
+        rows, columns = self._tapers(tile, factor)
+        of_rows, of_columns = _totals(self, factor)
+        place, around = self.index(tile, factor)
+        return rows / of_rows[place], columns / of_columns[around]
 
     def blend(
         self, windows: Sequence[Tensor], factor: int = 1
@@ -181,16 +191,22 @@ class TileGrid:
             One tensor [..., factor*h, factor*w] per tile, in the order of ``tiles``.
         """
         first = windows[0]
-        shape = (self.height * factor, self.width * factor)
-        total = first.new_zeros(first.shape[:-2] + shape)
-        weights = first.new_zeros(shape)
+        total = first.new_zeros(*first.shape[:-2], self.height * factor, self.width * factor)
         for tile, window in zip(self.tiles, windows, strict=True):
-            weight = self.taper(tile, factor).to(window)
+            weight = torch.outer(*self.shares(tile, factor)).to(window)
             rows, columns = self.index(tile, factor)
             columns = columns.to(first.device)
             total[..., rows, :] = total[..., rows, :].index_add(-1, columns, window * weight)
-            weights[rows] = weights[rows].index_add(-1, columns, weight)
-        return total / weights
+        return total
+
+    def _tapers(self, tile: Tile, factor: int) -> tuple[Tensor, Tensor]:
+        """Return the blending weights of a window along rows and columns, in float64."""
+        rows, columns = (max(halo - self.margin_cells, 0) * factor for halo in self.halo)
+        turn = self.width * factor if self.wraps else None
+        return (
+            _fall(tile.rows, tile.core_rows, factor, rows),
+            _fall(tile.columns, tile.core_columns, factor, columns, turn),
+        )
 
     def _columns(self, core: range, width: int) -> range:
         if not self.periodic:
@@ -248,13 +264,36 @@ def _inside(window: range, core: range, factor: int) -> Float[Tensor, " n"]:
     return mask
 
 
-def _fall(window: range, core: range, factor: int, span: int) -> Float[Tensor, " n"]:
-    """Distance-dependent weight along one axis: linear from the core's edge over the halo."""
+def _fall(
+    window: range, core: range, factor: int, span: int, turn: int | None = None
+) -> Float[Tensor, " n"]:
+    """Distance-dependent weight along one axis: linear from the core's edge over the halo.
+
+    Parameters
+    ----------
+    turn
+        Cells of the circle, where the window is all of it: its ends are neighbours.
+    """
     first = _offset(window, core) * factor
     last = first + len(core) * factor - 1
     place = torch.arange(len(window) * factor)
     outside = torch.clamp(torch.maximum(first - place, place - last), min=0)
-    return torch.clamp(1 - (outside - 0.5).clamp(min=0) / max(span, 0.5), min=0)
+    if turn is not None:
+        around = torch.minimum((first - place) % turn, (place - last) % turn)
+        outside = torch.where(outside > 0, around, outside)
+    return torch.clamp(1 - (outside - 0.5).clamp(min=0).double() / max(span, 0.5), min=0)
+
+
+@lru_cache(maxsize=64)
+def _totals(tiles: TileGrid, factor: int) -> tuple[Tensor, Tensor]:
+    """Return the sums of the weights of all windows along rows and columns of the field."""
+    rows = torch.zeros(tiles.height * factor, dtype=torch.float64)
+    columns = torch.zeros(tiles.width * factor, dtype=torch.float64)
+    for tile in tiles.tiles[:: tiles.columns]:
+        rows[tiles.index(tile, factor)[0]] += tiles._tapers(tile, factor)[0]
+    for tile in tiles.tiles[: tiles.columns]:
+        columns[tiles.index(tile, factor)[1]] += tiles._tapers(tile, factor)[1]
+    return rows, columns
 
 
 def _offset(window: range, core: range) -> int:

@@ -39,9 +39,9 @@ def test_numpy_in_numpy_out(fine):
 def test_dask_in_dask_out_without_running_the_model(coarse, fine, checkpoint_folder, monkeypatch):
     model = type(orbitds.load_checkpoint(checkpoint_folder).model)
     calls = []
-    forward = model.forward
+    predict = model.predict
     monkeypatch.setattr(
-        model, "forward", lambda self, *a, **k: calls.append(1) or forward(self, *a, **k)
+        model, "predict", lambda self, *a, **k: calls.append(1) or predict(self, *a, **k)
     )
     lazy = coarse.chunk(time=5, latitude=3).orbit.downscale(checkpoint_folder)
     assert not calls

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import get_args
 
-import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint
 from orbitds.config import Constraint
 from orbitds.constraints import Blocks, bounded, constrain
-from orbitds.grid import Grid
+from orbitds.interpolate import REACH_CELLS
 from orbitds.resources import did_you_mean
 
 # Fine cells worked on at once: sums in float64 take some ten fields of 16 MiB.
@@ -62,31 +62,38 @@ def _check_conserve(checkpoint: Checkpoint, variables: Sequence[str]) -> None:
         )
 
 
+def margin_of(constraints: Sequence[Constraint]) -> int:
+    """Return how many coarse cells around a cell constraints look at.
+
+    Where all of a block is at a bound, what is added takes the shape of the neighbours.
+    """
+    return REACH_CELLS if "conserve" in constraints else 0
+
+
 def constrained(
-    fine: Tensor,
-    coarse: Tensor,
-    grid: Grid,
+    fine: Float[Tensor, "S U Hf Wf"],
+    coarse: Float[Tensor, "S V H W"],
+    blocks: Blocks,
     checkpoint: Checkpoint,
     variables: Sequence[str],
     constraints: Sequence[Constraint],
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[Tensor, "S Hf Wf"]]:
     """Return the chosen variables, within their bounds and held to constraints.
 
     Parameters
     ----------
     fine
-        Physical outputs of the whole field, [T, U, Hf, Wf].
+        Physical outputs.
     coarse
-        Physical inputs, [T, V, H, W].
-    grid
-        The fine grid.
+        Physical inputs.
+    blocks
+        The fine cells of the coarse ones.
     """
     outputs = dict(zip(checkpoint.outputs, fine.unbind(1), strict=True))
     if not constraints:
-        return {name: bounded(outputs[name], name).numpy() for name in variables}
+        return {name: bounded(outputs[name], name) for name in variables}
     inputs = dict(zip(checkpoint.inputs, coarse.unbind(1), strict=True))
     names = _needed(checkpoint, variables, constraints)
-    blocks = Blocks(area=torch.tensor(grid.area), factor=checkpoint.factor, periodic=grid.periodic)
     size = max(1, BATCH_FINE_CELLS // blocks.area.numel())
     parts = [
         constrain(
@@ -97,7 +104,7 @@ def constrained(
         )
         for start in range(0, fine.shape[0], size)
     ]
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in variables}
+    return {name: torch.cat([part[name] for part in parts]) for name in variables}
 
 
 def _needed(

@@ -1,29 +1,31 @@
-"""Downscaling: a block in, a block out."""
+"""The downscaler: block in, block out."""
 
 import warnings
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
 import xarray as xr
-from torch import Tensor
 
-from orbitds.checkpoint import Checkpoint, load_checkpoint
-from orbitds.data.pair import stack
-from orbitds.data.times import labels_of, months_of
-from orbitds.data.values import Missing, check_missing, check_values
-from orbitds.description import find_checkpoint
+from orbitds.checkpoint import Checkpoint
+from orbitds.data.values import Missing, check_missing
 from orbitds.device import choose_device
 from orbitds.grid import Grid
-from orbitds.infer.constrain import check_constraints, constrained
-from orbitds.infer.mask import filled, missing_cells, on_fine_cells, told
+from orbitds.infer.answer import Wish, check_variables
+from orbitds.infer.backdrop import known
+from orbitds.infer.batch import Batch, BatchSize, check_batch_size
+from orbitds.infer.constrain import check_constraints
+from orbitds.infer.distribution import Distribution
+from orbitds.infer.mask import told
+from orbitds.infer.memory import choose_tiles, free_bytes, usual_batch
+from orbitds.infer.part import Part, check_window
+from orbitds.infer.precision import Dtype, check_dtype, choose_dtype
+from orbitds.infer.seams import Seams
+from orbitds.infer.source import Source
+from orbitds.infer.sweep import Sweep, frame_of, sweep_for
 from orbitds.infer.template import dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for
-from orbitds.infer.windows import run_windows
-from orbitds.model.embed import member_noise
-from orbitds.region import Region
-from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
 
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
@@ -33,13 +35,31 @@ SPACING_TOLERANCE = 0.05
 class Downscaler:
     """Block in, block out: canonical coarse fields of some times to canonical fine ones.
 
-    Pickles as the path of its checkpoint, so that it travels to dask workers without weights; each
-    process loads the model once.
+    Pickles as the path of its checkpoint and the hash of its description, so that it travels to
+    dask workers without weights; each process loads the model once. One thread may compute while
+    others read and write, or several compute at once.
 
     Parameters
     ----------
-    checkpoint, variables, tiles, batch_size, constraints, missing, device
+    checkpoint, variables, constraints, missing, device
         As in ``ds.orbit.downscale``.
+    tiles
+        ``(rows, columns)``; ``"auto"`` for the whole field where its windows fit into the free
+        memory, else as few tiles as do. By default the whole field is one window.
+    batch_size
+        Windows run at once; ``"auto"`` or None chooses by the memory of the device. With a number
+        each batch is filled up to it, so that nothing depends on how many windows there are.
+    dtype
+        ``"float32"`` or ``"bfloat16"``: in which products are computed. By default bfloat16 on
+        GPUs that are fast in it, float32 elsewhere. Interpolation, sums and the way back to
+        physical units are in float32 and float64 always.
+    members
+        How many fields to draw for each time, along a dimension ``member``, from a checkpoint that
+        predicts members.
+    spread
+        Whether to add the standard deviation of each variable as ``<name>_spread``.
+    compile
+        Whether to compile the model: worth its minute for a job of many blocks on a GPU.
     """
 
     def __init__(
@@ -48,34 +68,44 @@ class Downscaler:
         *,
         variables: Sequence[str] | None = None,
         tiles: Tiles = None,
-        batch_size: int | None = None,
+        batch_size: BatchSize = None,
         constraints: Sequence[str] = (),
         missing: Missing = "error",
         device: str | None = None,
+        dtype: Dtype | None = None,
+        members: int | None = None,
+        spread: bool = False,
+        compile: bool = False,
     ) -> None:
-        self._checkpoint = (
-            checkpoint if isinstance(checkpoint, Checkpoint) else find_checkpoint(str(checkpoint))
-        )
-        self._check_objective()
-        self.variables = self._chosen(variables)
+        self.source = Source.of(checkpoint)
+        self.variables = check_variables(variables, self.checkpoint)
         self.tiles: Tiles = check_tiles(tiles)
-        self.batch_size = batch_size
+        self.batch_size = check_batch_size(batch_size)
         self.constraints = check_constraints(constraints, self.checkpoint, self.variables)
-        self.missing = check_missing(missing)
+        self.missing: Missing = check_missing(missing)
+        self.distribution = Distribution.of(self.checkpoint, members, spread=spread)
+        self.compile = compile
         self.device = device
-        choose_device(device)  # a device that is not there is refused before anything is written
+        # a device that is not there is refused before anything is written
+        model, there = self.checkpoint.model, choose_device(device)
+        self.dtype: Dtype = choose_dtype(check_dtype(dtype), there, model)
+        self._fixed: dict[tuple[int, int], tuple[int, int]] = {}
+        self._batches: dict[TileGrid, Batch] = {}
         self._warned: set[str] = set()
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, read once per process."""
-        if isinstance(self._checkpoint, Path):
-            return load_checkpoint(self._checkpoint)
-        return self._checkpoint
+        return self.source.checkpoint
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """Canonical dimensions of each variable of the answer."""
+        return {name: self._wish.dims(name) for name in self._wish.names}
 
     def check_grid(self, grid: Grid) -> None:
         """Refuse a grid that the checkpoint was not trained for, or that cannot be tiled so."""
-        self._tile_grid(grid)
+        self.tiles_for(grid)
         wanted, _ = self.checkpoint.description.spacing_km
         if abs(grid.spacing_km / wanted - 1) > SPACING_TOLERANCE:
             raise ValueError(
@@ -87,7 +117,7 @@ class Downscaler:
     def fits(self, grid: Grid) -> list[str]:
         """Refuse a grid as ``check_grid`` does; return what the checkpoint lacks for it."""
         self.check_grid(grid)
-        _, lack = self._cut(self.fine_grid(grid))
+        _, lack = known(self.checkpoint, self.fine_grid(grid))
         return [lack] if lack else []
 
     def fine_grid(self, grid: Grid) -> Grid:
@@ -97,133 +127,115 @@ class Downscaler:
     def statics_source(self, fine_grid: Grid) -> str | None:
         """Return where the static fields used on a grid are from; None if that is not known."""
         description = self.checkpoint.description
-        if description.statics and self._cut(fine_grid)[0] is None:
+        if description.statics and known(self.checkpoint, fine_grid)[0] is None:
             return "none"
         source = description.provenance.get("statics")
         return None if source is None else str(source)
 
+    def tiles_for(self, grid: Grid) -> TileGrid:
+        """Return how the whole field is cut: fixed when first asked for, by a job in all parts."""
+        model, tiles = self.checkpoint.model, self.tiles
+        if tiles == "auto" and model.window is None:
+            if grid.shape not in self._fixed:
+                free = free_bytes(choose_device(self.device))
+                self._fixed[grid.shape] = choose_tiles(model, grid, free, self.dtype)
+            tiles = self._fixed[grid.shape]
+        return cut_for(model, grid, None if tiles == "auto" else tiles)
+
+    def window_of(self, grid: Grid, part: Part) -> tuple[range, np.ndarray]:
+        """Return the coarse cells that must be read to compute a part of a field.
+
+        Returns
+        -------
+        tuple
+            Rows, and the indices of columns in the order in which ``compute`` wants them: they go
+            on at the first column where longitude wraps.
+        """
+        part.check(grid.shape)
+        return frame_of(self.tiles_for(grid), part, self._wish).window
+
     def __call__(self, coarse: xr.Dataset) -> xr.Dataset:
-        """Return the fine fields of a canonical dataset.
+        """Return the fine fields of a canonical dataset; see ``compute``."""
+        return self.compute(coarse, Grid.of(coarse))
+
+    def compute(
+        self,
+        coarse: xr.Dataset,
+        grid: Grid,
+        part: Part | None = None,
+        *,
+        empty_times: np.ndarray | None = None,
+    ) -> xr.Dataset:
+        """Return the fine fields of a part of a field; the whole of it by default.
+
+        What is returned of a part is, to the bit, what it is in the whole field (on a CPU, with one
+        window a batch).
+
+        Parameters
+        ----------
+        coarse
+            Canonical fields of the cells that ``window_of`` tells, columns in its order.
+        grid
+            The canonical grid of the whole field.
+        part
+            What is wanted.
+        empty_times
+            With ``missing="mask"``, at which times an input has no value in the whole field: there
+            is no answer then. Taken from the values where these are the whole field.
 
         Raises
         ------
         ValueError
-            If values are missing or implausible.
+            If values are missing or implausible, or are not those of the window.
         """
-        checkpoint = self.checkpoint
-        grid = Grid.of(coarse)
-        fine_grid = self.fine_grid(grid)
-        fields = stack(coarse, checkpoint.inputs).transpose("time", ...).values
-        for place, name in enumerate(checkpoint.inputs):
-            check_values(name, fields[:, place], missing=self.missing)
-        seen = torch.tensor(filled(fields, periodic=grid.periodic))
-        fine = self._run(seen, coarse["time"], grid, self._region(fine_grid))
-        gaps = missing_cells(fields, checkpoint.inputs, checkpoint.outputs)
-        fine[torch.tensor(on_fine_cells(gaps, checkpoint.factor))] = torch.nan
-        inputs = torch.tensor(fields)
-        values = constrained(fine, inputs, fine_grid, checkpoint, self.variables, self.constraints)
-        statics = self.statics_source(fine_grid)
-        answer = dress(values, coarse, fine_grid, checkpoint, statics=statics)
-        return told(answer) if self.missing == "mask" else answer
+        return self.compute_with_seams(coarse, grid, part, empty_times=empty_times)[0]
 
-    def _run(self, fields: Tensor, time: xr.DataArray, grid: Grid, region: Region | None) -> Tensor:
-        """Return physical fine fields [T, U, Hf, Wf] of physical coarse ones [T, V, H, W]."""
-        checkpoint = self.checkpoint
-        # zero is the mean, for a field without any value
-        inputs = checkpoint.normalizer(checkpoint.inputs)(fields).nan_to_num(nan=0.0)
-        statics = None
-        if region is not None and checkpoint.description.statics:
-            normalizer = checkpoint.normalizer(checkpoint.description.statics)
-            statics = normalizer(torch.tensor(region.statics))
-        climatology = self._climatology(region, time)
-        north, west = (0, 0) if region is None else region.offset
-        patch = checkpoint.model.patch
-        fine = run_windows(
-            checkpoint.model.to(choose_device(self.device)),
-            inputs,
-            grid,
-            self._tile_grid(grid),
-            statics=statics,
-            climatology=climatology,
-            batch_size=self.batch_size,
-            phase=(north % patch, west % patch),
-            noise=self._noise(time),
+    def compute_with_seams(
+        self,
+        coarse: xr.Dataset,
+        grid: Grid,
+        part: Part | None = None,
+        *,
+        empty_times: np.ndarray | None = None,
+    ) -> tuple[xr.Dataset, Seams | None]:
+        """Return what ``compute`` does, and its sums for the seam index; None without tiles."""
+        part = part or Part.whole(grid.shape)
+        part.check(grid.shape)
+        sweep = sweep_for(
+            self.checkpoint, self.device, grid, self.tiles_for(grid), part, self._wish
         )
-        return checkpoint.normalizer(checkpoint.outputs).inverse(fine)
-
-    def _noise(self, time: xr.DataArray) -> Tensor | None:
-        """Return the noise of the first member, one vector a time, for a model of members."""
-        if self.checkpoint.model.config.predicts != "members":
-            return None
-        return member_noise(labels_of(time), member=0)
-
-    def _region(self, fine_grid: Grid) -> Region | None:
-        cut, lack = self._cut(fine_grid)
-        if lack:
+        check_window(coarse, sweep.frame)
+        for lack in sweep.lack(coarse["time"]):
             self._say(lack)
-        return cut
+        values, seams = sweep.run(coarse, empty_times, self._batch_for(sweep))
+        statics = self.statics_source(self.fine_grid(grid))
+        answer = dress(values, coarse, sweep.fine_grid, self.checkpoint, statics=statics)
+        return (told(answer) if self.missing == "mask" else answer), seams
 
-    def _cut(self, fine_grid: Grid) -> tuple[Region | None, str]:
-        """Return what the checkpoint knows of a region, and what it lacks."""
-        checkpoint = self.checkpoint
-        region = checkpoint.region
-        if region is None:
-            statics = checkpoint.description.statics
-            return None, "" if not statics else (
-                f"Checkpoint {checkpoint.name!r} carries no static fields "
-                f"({', '.join(statics)}): the model does without. Expect less skill."
-            )
-        cut = region.cut(fine_grid, checkpoint.factor)
-        return cut, "" if cut is not None else (
-            f"The input lies outside the training region of checkpoint {checkpoint.name!r} "
-            f"({region.grid}): its climatology and static fields are not used, and the model "
-            "starts from plain interpolation. Expect less skill."
+    @property
+    def _wish(self) -> Wish:
+        return Wish(
+            variables=self.variables,
+            constraints=self.constraints,
+            missing=self.missing,
+            distribution=self.distribution,
+            dtype=self.dtype,
+            compile=self.compile,
         )
 
-    def _climatology(
-        self, region: Region | None, time: xr.DataArray
-    ) -> tuple[Tensor, Tensor] | None:
-        """Return normalised fine and coarse climatologies of each time step's month."""
-        checkpoint = self.checkpoint
-        if region is None or region.fine_climatology is None:
-            return None
-        assert region.coarse_climatology is not None
-        months = months_of(time)
-        if months is None:
-            self._say(
-                "The input has no dates, so the month is unknown: the climatology of checkpoint "
-                f"{checkpoint.name!r} is not used. Give it a time coordinate for more skill."
-            )
-            return None
-        normalizer = checkpoint.normalizer(checkpoint.outputs)
-        fine, coarse = (
-            normalizer(torch.tensor(field[months - 1]).float())
-            for field in (region.fine_climatology, region.coarse_climatology)
-        )
-        return fine, coarse
+    def _batch_for(self, sweep: Sweep) -> Batch:
+        """Return how many windows run at once, decided once for a job."""
+        tiles = sweep.frame.tiles
+        if tiles not in self._batches:
+            model = self.checkpoint.model
+            size = self.batch_size or usual_batch(model, tiles, sweep.device, self.dtype)
+            constant = self.compile or self.batch_size is not None
+            self._batches[tiles] = Batch(size, is_constant=constant)
+        return self._batches[tiles]
 
-    def _tile_grid(self, grid: Grid) -> TileGrid:
-        return cut_for(self.checkpoint.model, grid, self.tiles)
-
-    def _check_objective(self) -> None:
-        if self.checkpoint.description.objective == "masked":
-            raise ValueError(
-                f"Wanted a checkpoint that has learned to downscale, got "
-                f"{self.checkpoint.name!r}, which was pre-trained to reconstruct hidden parts of "
-                "its inputs. Train a run that starts from it: `orbitds train --from` this folder."
-            )
-
-    def _chosen(self, variables: Sequence[str] | None) -> tuple[str, ...]:
-        outputs = self.checkpoint.outputs
-        if isinstance(variables, str):
-            variables = (variables,)
-        for name in variables or ():
-            if name not in outputs:
-                raise ValueError(
-                    f"Wanted output variables of checkpoint {self.checkpoint.name!r}, some of "
-                    f"{list(outputs)}, got {name!r}.{did_you_mean(name, outputs)}"
-                )
-        return tuple(variables) if variables else outputs
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what belongs to this process: batches that fit into its memory."""
+        return self.__dict__ | {"_batches": {}}
 
     def _say(self, text: str) -> None:
         """Warn once per job, not once per block."""

@@ -8,7 +8,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
 from os import PathLike
@@ -22,15 +22,15 @@ import xarray as xr
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.data.history import enter_with_earlier
+from orbitds.data.layout import MEMBER
 from orbitds.data.values import check_missing
-from orbitds.description import DESCRIPTION, file_hash, find_checkpoint
+from orbitds.description import find_checkpoint
 from orbitds.grid import Grid
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.encoding import encoded
 from orbitds.infer.mask import POLICY, check_some_values
 from orbitds.infer.provenance import told_settings
 from orbitds.infer.template import dress, with_time_told
-from orbitds.infer.tiling import cut_for
 
 # Fine cells of a lazy block: 64 MiB a variable.
 BLOCK_FINE_CELLS = 2**24
@@ -51,15 +51,13 @@ def downscale(
     options
         Of :class:`~orbitds.infer.downscaler.Downscaler`.
     """
-    portable = _portable(checkpoint)
-    downscaler = Downscaler(portable, **options)
+    downscaler = Downscaler(_portable(checkpoint), **options)
     checkpoint = downscaler.checkpoint
     entered = enter_with_earlier(ds, checkpoint.inputs, missing=check_missing(downscaler.missing))
     grid = Grid.of(entered.ds)
     downscaler.check_grid(grid)
-    if any(field.chunks is not None for field in entered.ds.data_vars.values()):
-        folder = portable if isinstance(portable, Path) else None
-        fine = _lazily(Block.of(downscaler, grid, folder), entered.ds)
+    if any(values.chunks is not None for values in entered.ds.data_vars.values()):
+        fine = _lazily(Block(downscaler, grid), entered.ds)
     else:
         if downscaler.missing == "mask":
             gaps = {name: int(entered.ds[name].isnull().sum()) for name in checkpoint.inputs}
@@ -74,12 +72,16 @@ def downscale(
 
 def settings_of(downscaler: Downscaler, grid: Grid) -> dict[str, Any]:
     """Return the settings that decide on values, as they are resolved for a grid."""
-    tiles = cut_for(downscaler.checkpoint.model, grid, downscaler.tiles)
+    tiles, distribution = downscaler.tiles_for(grid), downscaler.distribution
     return {
         "variables": list(downscaler.variables),
         "tiles": [tiles.rows, tiles.columns],
+        "halo": list(tiles.halo),
         "constraints": list(downscaler.constraints),
         "missing": downscaler.missing,
+        "dtype": downscaler.dtype,
+        "members": distribution.members,
+        "spread": distribution.spread,
     }
 
 
@@ -113,11 +115,14 @@ def _lazily(work: "Block", coarse: xr.Dataset) -> xr.Dataset:
         # told here too: what a worker warns of is seen by nobody
         warnings.warn(lack, UserWarning, stacklevel=4)
     fine_grid = downscaler.fine_grid(work.grid)
-    block = max(1, BLOCK_FINE_CELLS // (fine_grid.shape[0] * fine_grid.shape[1]))
+    cells = fine_grid.shape[0] * fine_grid.shape[1] * downscaler.distribution.drawn
+    block = max(1, BLOCK_FINE_CELLS // cells)
     coarse = coarse.chunk(latitude=-1, longitude=-1).unify_chunks()
     if max(coarse.chunksizes["time"]) > block:
         coarse = coarse.chunk(time=block)
-    fields = _graph(work, coarse, dict.fromkeys(downscaler.variables), fine_grid)
+    members = downscaler.distribution.members
+    counts = {name: members if MEMBER in dims else None for name, dims in downscaler.dims.items()}
+    fields = _graph(work, coarse, counts, fine_grid)
     statics = downscaler.statics_source(fine_grid)
     return dress(fields, coarse, fine_grid, downscaler.checkpoint, statics=statics)
 
@@ -134,7 +139,7 @@ def _graph(
     members
         By variable the members, None for one without their dimension.
     """
-    fields = [coarse[name].transpose(*DIMENSIONS).data for name in work.inputs]
+    inputs = [coarse[name].transpose(*DIMENSIONS).data for name in work.inputs]
     times = dask.array.from_array(coarse["time"].values, chunks=(coarse.chunksizes["time"],))  # pyright: ignore[reportArgumentType]  dask knows no types
     # one object a block: fields of members and their spread have unlike shapes
     blocks = dask.array.blockwise(
@@ -142,7 +147,7 @@ def _graph(
         "t",
         times,
         "t",
-        *chain.from_iterable((field, "tyx") for field in fields),
+        *chain.from_iterable((values, "tyx") for values in inputs),
         dtype=object,
         meta=np.empty(0, dtype=object),
     )
@@ -170,17 +175,8 @@ class Block:
 
     downscaler: Downscaler
     grid: Grid
-    folder: Path | None
-    """Of the checkpoint, absolute; None if it is in memory alone."""
-    digest: str
-    """Of the checkpoint's description, which holds the hashes of its other files."""
-
-    @classmethod
-    def of(cls, downscaler: Downscaler, grid: Grid, folder: Path | None) -> "Block":
-        """Return the work of a downscaler, whose checkpoint lies in a folder, on a grid."""
-        # another one each time for what is in memory, which may change
-        digest = uuid.uuid4().hex if folder is None else file_hash(folder / DESCRIPTION)
-        return cls(downscaler, grid, folder, digest)
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Tells a checkpoint in memory, which may change, from others."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -197,7 +193,6 @@ class Block:
             that dask makes; there is one.
         """
         with _COMPUTING:
-            self._check_checkpoint()
             named = zip(self.inputs, fields, strict=True)
             coarse = xr.Dataset(
                 {name: (DIMENSIONS, values) for name, ((values,),) in named},
@@ -208,14 +203,13 @@ class Block:
                 },
             )
             fine = self.downscaler(coarse)
-        return {str(name): field.values for name, field in fine.data_vars.items()}
+        return {str(name): values.values for name, values in fine.data_vars.items()}
 
     def __dask_tokenize__(self) -> tuple:
-        downscaler, grid = self.downscaler, self.grid
+        downscaler, grid, source = self.downscaler, self.grid, self.downscaler.source
         return (
             type(self).__qualname__,
-            str(self.folder),
-            self.digest,
+            (self.token,) if source.folder is None else (str(source.folder), source.sha256),
             settings_of(downscaler, grid),
             downscaler.batch_size,
             downscaler.device,
@@ -224,7 +218,7 @@ class Block:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        if self.folder is None:
+        if self.downscaler.source.folder is None:
             name = self.downscaler.checkpoint.name
             raise ValueError(
                 "Wanted a checkpoint in a folder, which other processes load by themselves, got "
@@ -232,10 +226,3 @@ class Block:
                 "this process: scheduler='threads'."
             )
         return self.__dict__
-
-    def _check_checkpoint(self) -> None:
-        if self.folder is not None and (got := file_hash(self.folder / DESCRIPTION)) != self.digest:
-            raise ValueError(
-                f"Wanted the checkpoint in {self.folder} as it was when the graph was made "
-                f"(description sha256 {self.digest}), got another ({got}). Call downscale again."
-            )

@@ -26,19 +26,28 @@ def filled(fields: Float[np.ndarray, "T V H W"], *, periodic: bool) -> Float[np.
 
 
 def missing_cells(
-    fields: Float[np.ndarray, "T V H W"], inputs: Sequence[str], outputs: Sequence[str]
+    gaps: Bool[np.ndarray, "T V H W"],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    empty: Bool[np.ndarray, " T"] | None = None,
 ) -> Bool[np.ndarray, "T U H W"]:
     """Return the coarse cells over which each output has no value.
 
     They are the missing cells of the same variable among the inputs; of an output that is no input,
     those of the inputs that are outputs, or of any input if none is. A time at which an input has
     no value at all has no output.
+
+    Parameters
+    ----------
+    gaps
+        Where the inputs have no value.
+    empty
+        The times at which an input has no value in the whole field, where this is a part of it.
     """
-    gaps = np.isnan(fields)
     shared = [place for place, name in enumerate(inputs) if name in outputs]
     others = np.any(gaps[:, shared] if shared else gaps, axis=1)
     own = [gaps[:, inputs.index(name)] if name in inputs else others for name in outputs]
-    without = np.any(np.all(gaps, axis=(2, 3)), axis=1)
+    without = np.any(np.all(gaps, axis=(2, 3)), axis=1) if empty is None else empty
     return np.stack(own, axis=1) | without[:, None, None, None]
 
 
@@ -60,7 +69,7 @@ def count_masked(
     counts, gaps = np.zeros(len(outputs), dtype=np.int64), np.zeros(len(inputs), dtype=np.int64)
     for (block,) in time_blocks(coarse):
         fields = stack(block, inputs).transpose("time", ...).values
-        counts += missing_cells(fields, inputs, outputs).sum(axis=(0, 2, 3))
+        counts += missing_cells(np.isnan(fields), inputs, outputs).sum(axis=(0, 2, 3))
         gaps += np.isnan(fields).sum(axis=(0, 2, 3))
     check_some_values(dict(zip(inputs, map(int, gaps), strict=True)), coarse[inputs[0]].size)
     return {name: int(count) * factor**2 for name, count in zip(outputs, counts, strict=True)}

@@ -10,13 +10,12 @@ from orbitds.checkpoint import Checkpoint
 from orbitds.data.axes import DIMENSIONS, NAMES, is_dates
 from orbitds.data.layout import MEMBER
 from orbitds.grid import Grid
+from orbitds.infer.distribution import SPREAD
 from orbitds.infer.provenance import provenance
 from orbitds.variables import Variable, variable
 
 # Calendars of CF in which clocks may have leap seconds.
 _OF_CLOCKS = {"standard", "gregorian", "proleptic_gregorian", "julian"}
-# `2m_temperature_spread`: the standard deviation of what is predicted for `2m_temperature`.
-SPREAD = "_spread"
 _MEMBER = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
 
 

@@ -4,14 +4,12 @@ from typing import Literal
 
 from orbitds.grid import Grid
 from orbitds.model.interface import DownscalingModel
-from orbitds.tiles import TileGrid, plan
+from orbitds.tiles import TileGrid
 
 Tiles = Literal["auto"] | tuple[int, int] | None
 
 # Coarse cells over which neighbouring tiles are blended, besides the reach of the convolutions.
 OVERLAP_CELLS = 4
-# Coarse cells of a window that `auto` allows: attention grows with the square of them.
-LARGEST_WINDOW_CELLS = 2**15
 
 
 def check_tiles(tiles: Tiles) -> Tiles:
@@ -31,8 +29,13 @@ def check_tiles(tiles: Tiles) -> Tiles:
     )
 
 
-def cut_for(model: DownscalingModel, grid: Grid, tiles: Tiles) -> TileGrid:
-    """Return the tiles of a field for a model.
+def halo_of(model: DownscalingModel) -> int:
+    """Return the coarse cells around a core that a window of any size has."""
+    return model.reach_cells + OVERLAP_CELLS
+
+
+def cut_for(model: DownscalingModel, grid: Grid, tiles: tuple[int, int] | None) -> TileGrid:
+    """Return the tiles of a field for a model: so many rows and columns, one by default.
 
     A model with one window of its own decides itself; ``tiles`` may then only agree.
 
@@ -41,29 +44,25 @@ def cut_for(model: DownscalingModel, grid: Grid, tiles: Tiles) -> TileGrid:
     ValueError
         If there are more tiles than cells, or if grid or tiles do not fit the model's window.
     """
-    reach = model.reach_cells
     if model.window is not None:
         return _cut_to_window(model, model.window, grid, tiles)
-    halo = reach + OVERLAP_CELLS
-    if isinstance(tiles, tuple):
-        rows, columns = tiles
-    elif tiles == "auto":
-        rows, columns = plan(*grid.shape, LARGEST_WINDOW_CELLS, halo)
-    else:
-        rows = columns = 1
+    rows, columns = tiles or (1, 1)
     return TileGrid(
         *grid.shape,
         rows,
         columns,
-        halo,
+        halo_of(model),
         grid.periodic,
-        margin_cells=reach,
+        margin_cells=model.reach_cells,
         align_cells=model.patch,
     )
 
 
 def _cut_to_window(
-    model: DownscalingModel, window: tuple[int, int], grid: Grid, tiles: Tiles
+    model: DownscalingModel,
+    window: tuple[int, int],
+    grid: Grid,
+    tiles: tuple[int, int] | None,
 ) -> TileGrid:
     cut = TileGrid.of_window(
         *grid.shape,
@@ -72,7 +71,7 @@ def _cut_to_window(
         periodic=grid.periodic,
         margin_cells=model.reach_cells,
     )
-    if isinstance(tiles, tuple) and tiles != (cut.rows, cut.columns):
+    if tiles and tiles != (cut.rows, cut.columns):
         raise ValueError(
             f"Wanted {cut.rows} x {cut.columns} tiles, since the model knows windows of "
             f"{window[0]} x {window[1]} cells alone, got {tiles[0]} x {tiles[1]}. Leave the tiles "

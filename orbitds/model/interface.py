@@ -55,6 +55,10 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
     """Where its fine cells lie: around the centre of their coarse cell, or from there northeast."""
     patch: int = 1
     """Edge of a patch in coarse cells: windows of a field begin at multiples of it."""
+    adds_to_float32: bool = False
+    """Whether under autocast its fields are sums in float32: a base, and what is added to it."""
+    is_one_graph: bool = True
+    """Whether nothing in it depends on values, so that it can be compiled as a whole."""
 
     def __init__(
         self,

@@ -111,6 +111,8 @@ class Orbit2(DownscalingModel[Orbit2Config]):
         factor: int,
     ) -> None:
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
+        # it looks up its statics by the coordinates, which it checks
+        self.is_one_graph = config.statics_grid is None
         # `patch` stays 1: in tiles the public code counts patches from the window's own corner
         self.window, self.halo_cells = config.window, config.halo_cells
         self.placement = config.placement

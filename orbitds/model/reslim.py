@@ -37,6 +37,8 @@ class Reslim(DownscalingModel[ModelConfig]):
     ORBIT-2 (Wang et al. 2025, arXiv 2505.04802), Reslim architecture.
     """
 
+    adds_to_float32 = True
+
     def __init__(
         self,
         config: ModelConfig,
@@ -48,6 +50,8 @@ class Reslim(DownscalingModel[ModelConfig]):
     ) -> None:
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
         self.patch = config.patch
+        # an edge density leaves as many tokens as the field wants
+        self.is_one_graph = config.edge_density is None
         count = len(self.outputs)
         self.trunk = Trunk(
             config,

@@ -36,6 +36,7 @@ class ViT(DownscalingModel[ModelConfig]):
         factor: int,
     ) -> None:
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
+        self.is_one_graph = config.edge_density is None
         # windows begin at coarse cells that are also the edge of a fine patch
         self.patch = config.patch // math.gcd(config.patch, factor)
         self.trunk = Trunk(config, [*self.inputs, *self.statics], len(self.outputs), zoom=1)

@@ -7,7 +7,7 @@ import torch
 
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
-from orbitds.train.ledger import Ledger
+from orbitds.ledger import Ledger
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 from orbitds.train.rehearsal import Rehearsal

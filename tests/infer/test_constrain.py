@@ -8,7 +8,7 @@ import torch
 
 from orbitds.checkpoint import load_checkpoint
 from orbitds.config import ModelConfig
-from orbitds.constraints import bounded
+from orbitds.constraints import Blocks, bounded
 from orbitds.grid import Grid
 from orbitds.infer.constrain import check_constraints, constrained
 from orbitds.model.reslim import Reslim
@@ -45,7 +45,9 @@ def job(checkpoint):
         coarse = 280 + 5 * torch.randn(steps, len(inputs), 5, 4, generator=generator)
         fine = 280 + 5 * torch.randn(steps, len(outputs), 15, 12, generator=generator)
         made = checkpoint(inputs, outputs)
-        got = constrained(fine, coarse, GRID, made, variables or outputs, constraints)
+        blocks = Blocks(area=torch.tensor(GRID.area), factor=FACTOR, periodic=GRID.periodic)
+        got = constrained(fine, coarse, blocks, made, variables or outputs, constraints)
+        got = {name: field.numpy() for name, field in got.items()}
         return (
             dict(zip(outputs, fine.unbind(1), strict=True)),
             dict(zip(inputs, coarse.unbind(1), strict=True)),

@@ -22,7 +22,6 @@ from orbitds.infer import lazy
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.lazy import downscale
 from orbitds.infer.template import dress
-from orbitds.infer.windows import run_windows
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 
@@ -52,11 +51,12 @@ def test_a_graph_is_made_without_reading(coarse, checkpoint_folder, missing):
 
 
 def test_all_variables_of_a_block_are_one_run_of_the_model(coarse, checkpoint_folder, monkeypatch):
-    runs = []
+    runs, compute = [], Downscaler.compute
     monkeypatch.setattr(
-        "orbitds.infer.downscaler.run_windows",
-        lambda model, fields, *a, **k: (
-            runs.append(len(fields)) or run_windows(model, fields, *a, **k)
+        Downscaler,
+        "compute",
+        lambda self, coarse, *a, **k: (
+            runs.append(coarse.sizes["time"]) or compute(self, coarse, *a, **k)
         ),
     )
     fine = downscale(coarse.chunk(time=5, latitude=3, longitude=4), checkpoint_folder)
@@ -249,11 +249,12 @@ def test_a_folder_that_changed_is_refused(coarse, checkpoint_folder, tmp_path):
     for file in checkpoint_folder.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     fine = downscale(coarse.chunk(time=5), folder)
+    travelled = pickle.loads(pickle.dumps(fine[WIND].data))
     told = json.loads((folder / "orbitds.json").read_text())
     told["provenance"]["pair"] = "another"
     (folder / "orbitds.json").write_text(json.dumps(told))
-    with pytest.raises(ValueError, match="as it was when the graph was made.*Call downscale again"):
-        fine.compute(scheduler="synchronous")
+    with pytest.raises(ValueError, match="that the job began with.*got another one.*Put it back"):
+        travelled.compute(scheduler="synchronous")
 
 
 def test_a_relative_folder_is_found_from_elsewhere(
@@ -295,8 +296,12 @@ def test_settings_are_those_that_decide_on_values(coarse, checkpoint_folder):
     assert plain == {
         "variables": [WIND, RAIN],
         "tiles": [1, 1],
+        "halo": [8, 8],
         "constraints": [],
         "missing": "error",
+        "dtype": "float32",
+        "members": None,
+        "spread": None,
     }
     assert settings(tiles="auto", batch_size=3, device="cpu") == (plain, digest)
     assert settings(tiles=(2, 3))[0]["tiles"] == [2, 3]
@@ -324,7 +329,7 @@ def test_blocks_of_members_and_spread(coarse, checkpoint_folder):
             }
 
     grid = Grid.of(coarse)
-    work = Members.of(downscaler, grid, checkpoint_folder)
+    work = Members(downscaler, grid)
     fine_grid = downscaler.fine_grid(grid)
     fields = lazy._graph(work, canonical, {WIND: 2, f"{WIND}_spread": None}, fine_grid)
     assert fields[WIND].chunks == ((5, 5, 2), (2,), (21,), (33,))

@@ -31,21 +31,21 @@ def test_which_cells_are_missing():
     fields = np.zeros((2, 3, 4, 5), np.float32)
     fields[0, 0, 1, 2] = fields[1, 1, 3, 4] = fields[0, 2, 0, 0] = np.nan
     inputs = (WIND, RAIN, WARMTH)
-    found = missing_cells(fields, inputs, (RAIN, WIND))
+    found = missing_cells(np.isnan(fields), inputs, (RAIN, WIND))
     np.testing.assert_array_equal(found[:, 0], np.isnan(fields[:, 1]))
     np.testing.assert_array_equal(found[:, 1], np.isnan(fields[:, 0]))
     # what is no input is missing where the inputs that are outputs are
-    other = missing_cells(fields, inputs, ("2m_temperature_min", WIND))
+    other = missing_cells(np.isnan(fields), inputs, ("2m_temperature_min", WIND))
     np.testing.assert_array_equal(other[:, 0], np.isnan(fields[:, 0]))
     # and, where none is, where any input is
-    other = missing_cells(fields, inputs, ("2m_temperature_min",))
+    other = missing_cells(np.isnan(fields), inputs, ("2m_temperature_min",))
     np.testing.assert_array_equal(other[:, 0], np.isnan(fields).any(axis=1))
 
 
 def test_a_time_without_any_value_of_an_input_has_no_output():
     fields = np.zeros((2, 2, 4, 5), np.float32)
     fields[1, 1] = np.nan
-    found = missing_cells(fields, (WIND, RAIN), (WIND,))
+    found = missing_cells(np.isnan(fields), (WIND, RAIN), (WIND,))
     assert not found[0].any()
     assert found[1].all()
 

@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 
 from orbitds.grid import Grid
-from orbitds.infer.tiling import LARGEST_WINDOW_CELLS, OVERLAP_CELLS, check_tiles, cut_for
+from orbitds.infer.tiling import OVERLAP_CELLS, check_tiles, cut_for
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.schema import Frozen
 
@@ -39,13 +39,7 @@ def test_the_whole_field_unless_asked():
     assert (tiles.halo, tiles.margin_cells) == ((2 + OVERLAP_CELLS,) * 2, 2)
 
 
-def test_auto_keeps_windows_small():
-    tiles = cut_for(Plain(), globe(360, 720), "auto")
-    assert tiles.rows * tiles.columns > 1
-    assert tiles.window[0] * tiles.window[1] <= LARGEST_WINDOW_CELLS * 1.1
-
-
-@pytest.mark.parametrize("asked", [None, "auto", (2, 3)])
+@pytest.mark.parametrize("asked", [None, (2, 3)])
 def test_a_model_of_one_window_decides_itself(asked):
     tiles = cut_for(Plain((8, 12), (1, 2)), globe(12, 24), asked)
     assert (tiles.rows, tiles.columns, tiles.window) == (2, 3, (8, 12))

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
+from orbitds.ledger import Ledger
 from orbitds.model.build import build
-from orbitds.train.ledger import Ledger
 from orbitds.train.memory import predict_memory
 from orbitds.train.mesh import AXES
 from orbitds.train.objective import objective

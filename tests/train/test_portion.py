@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from orbitds.ledger import Ledger
 from orbitds.model.block import Block
-from orbitds.train.ledger import Ledger
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 
 

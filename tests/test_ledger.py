@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from orbitds.train.ledger import Ledger
+from orbitds.ledger import Ledger
 
 
 @pytest.mark.parametrize("mode", [nullcontext(), FakeTensorMode()])
