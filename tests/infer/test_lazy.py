@@ -22,6 +22,7 @@ from orbitds.infer import lazy
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.lazy import downscale
 from orbitds.infer.template import dress
+from orbitds.infer.windows import Windows
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 
@@ -145,21 +146,22 @@ def test_threads_give_the_same_bits(coarse, checkpoint_folder, eager):
 
 def test_threads_may_call_at_once(coarse, checkpoint_folder, monkeypatch):
     """The model is moved to its device and used by one thread at a time."""
-    model, inside = type(load_checkpoint(checkpoint_folder).model), []
-    forward = model.forward
+    run, inside, calls = Windows.run, [], []
 
-    def alone(self, *args, **told):
+    def alone(*args, **told):
         inside.append(1)
+        calls.append(1)
         assert len(inside) == 1
-        result = forward(self, *args, **told)
+        result = run(*args, **told)
         inside.pop()
         return result
 
-    monkeypatch.setattr(model, "forward", alone)
+    monkeypatch.setattr(Windows, "run", alone)
     wanted = downscale(coarse, checkpoint_folder)
     with ThreadPoolExecutor(4) as pool:
         for fine in pool.map(lambda _: downscale(coarse, checkpoint_folder), range(8)):
             xr.testing.assert_identical(fine, wanted)
+    assert len(calls) == 9
 
 
 @pytest.mark.distributed
