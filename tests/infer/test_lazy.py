@@ -17,13 +17,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orbitds.checkpoint import load_checkpoint
-from orbitds.grid import Grid
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.infer import lazy
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.lazy import downscale
-from orbitds.infer.template import dress
 from orbitds.infer.windows import Windows
+from tests.conftest import untrained_for
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 
@@ -319,27 +318,92 @@ def test_what_a_checkpoint_lacks_is_told_before_anything_is_computed(coarse, che
         downscale(moved, checkpoint_folder)
 
 
-def test_blocks_of_members_and_spread(coarse, checkpoint_folder):
-    """A block may give fields of unlike shapes."""
-    downscaler = Downscaler(checkpoint_folder)
-    canonical = coarse.chunk(time=5)
+# --- bands of rows ---
 
-    class Members(lazy.Block):
-        def __call__(self, times, *fields):
-            one = super().__call__(times, *fields)[WIND]
-            return {
-                WIND: np.stack([one, one + 1], axis=1),
-                f"{WIND}_spread": np.full_like(one, 0.5),
-            }
 
-    grid = Grid.of(coarse)
-    work = Members(downscaler, grid)
-    fine_grid = downscaler.fine_grid(grid)
-    fields = lazy._graph(work, canonical, {WIND: 2, f"{WIND}_spread": None}, fine_grid)
-    assert fields[WIND].chunks == ((5, 5, 2), (2,), (21,), (33,))
-    made = dress(fields, canonical, fine_grid, downscaler.checkpoint).compute()
-    assert made[WIND].dims == ("time", "member", "latitude", "longitude")
-    wanted = downscale(coarse, checkpoint_folder)[WIND]
-    np.testing.assert_allclose(made[WIND].sel(member=0), wanted, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(made[WIND].diff("member"), 1, atol=1e-4)
-    assert (made[f"{WIND}_spread"] == 0.5).all()
+@pytest.mark.parametrize("missing", ["error", "mask"])
+@pytest.mark.parametrize("constraints", [(), ("conserve",)])
+@pytest.mark.parametrize("north_up", [True, False])
+def test_bands_are_the_field_to_the_bit(
+    coarse, checkpoint_folder, monkeypatch, missing, constraints, north_up
+):
+    coarse = coarse.isel(time=slice(0, 6)).copy()
+    options = {"tiles": (3, 2), "missing": missing, "constraints": constraints, "batch_size": 1}
+    if missing == "mask":
+        coarse[WIND][2] = np.nan  # at this time there is no answer
+        coarse[WIND][3, 1:3, 4] = np.nan
+        coarse[RAIN][5, :3] = np.nan
+    ds = coarse.chunk(time=5) if north_up else coarse.sortby("latitude").chunk(time=5)
+    whole = downscale(ds, checkpoint_folder, **options)
+    monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", 3 * 3 * 33)
+    bands = downscale(ds, checkpoint_folder, **options)
+    rows = bands[WIND].chunks[1]
+    assert len(rows) > 1
+    assert set(bands[WIND].chunks[0]) == {1}
+    assert whole[WIND].chunks[1] == (21,)
+    computed = bands.compute(scheduler="threads")
+    xr.testing.assert_equal(computed, whole.compute(scheduler="synchronous"))
+    assert computed.attrs == whole.attrs
+    if missing == "mask":
+        assert computed[WIND][2].isnull().all()
+        assert not computed[WIND][4].isnull().any()
+
+
+def test_a_band_reads_the_rows_around_it_alone(coarse, checkpoint_folder, monkeypatch):
+    seen, compute = [], Downscaler.compute
+    monkeypatch.setattr(
+        Downscaler,
+        "compute",
+        lambda self, coarse, *a, **k: (
+            seen.append(coarse["latitude"].values) or compute(self, coarse, *a, **k)
+        ),
+    )
+    monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", 1)
+    monkeypatch.setattr("orbitds.infer.tiling.OVERLAP_CELLS", 0)
+    fine = downscale(coarse.isel(time=[0]).chunk(), checkpoint_folder, tiles=(7, 1))
+    fine[WIND][:, :3].compute(scheduler="synchronous")
+    (rows,) = seen
+    np.testing.assert_array_equal(rows, coarse["latitude"][: rows.size])
+
+
+# --- members ---
+
+
+@pytest.fixture
+def members(pair, statistics, tmp_path):
+    """A checkpoint of members with weights at random."""
+    model = untrained_for(pair, predicts="members", base="bicubic")
+    save_checkpoint(
+        tmp_path / "members",
+        model,
+        statistics=statistics,
+        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        provenance={},
+    )
+    return tmp_path / "members"
+
+
+@pytest.mark.filterwarnings("ignore:.*carries no static fields:UserWarning")
+@pytest.mark.parametrize(
+    ("options", "dims"),
+    [
+        ({"members": 3}, ("time", "member", "latitude", "longitude")),
+        ({"members": 2, "spread": True}, ("time", "member", "latitude", "longitude")),
+        ({"spread": True}, ("time", "latitude", "longitude")),
+    ],
+)
+def test_members_and_spread_are_lazy_too(coarse, members, monkeypatch, options, dims):
+    coarse = coarse.isel(time=slice(0, 3))
+    eager = downscale(coarse, members, tiles=(3, 1), batch_size=1, **options)
+    for cells in (lazy.BLOCK_FINE_CELLS, 6 * 3 * 33):
+        monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", cells)
+        made = downscale(coarse.chunk(time=2), members, tiles=(3, 1), batch_size=1, **options)
+        assert made[WIND].dims == dims
+        assert (f"{WIND}_spread" in made) is options.get("spread", False)
+        # a mean of members is summed in another order
+        off = 0 if "members" in options else 1e-5
+        computed = made.compute(scheduler="threads")
+        xr.testing.assert_allclose(computed, eager, rtol=off, atol=off)
+        for name in made.variables:
+            assert made[name].attrs == eager[name].attrs
+    assert len(made.chunks["latitude"]) > 1
