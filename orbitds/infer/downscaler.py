@@ -81,7 +81,7 @@ class Downscaler:
         spread: bool = False,
         compile: bool = False,
     ) -> None:
-        self._source = Source.of(checkpoint)
+        self.source = Source.of(checkpoint)
         self.variables = check_variables(variables, self.checkpoint)
         self.tiles: Tiles = check_tiles(tiles)
         self.halo = halo
@@ -102,7 +102,7 @@ class Downscaler:
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, read once per process."""
-        return self._source.checkpoint
+        return self.source.checkpoint
 
     @property
     def dims(self) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,8 @@ import threading
 import uuid
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from os import PathLike
 from pathlib import Path
@@ -22,9 +23,8 @@ from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.data.history import enter_with_earlier
 from orbitds.data.layout import MEMBER
-from orbitds.data.pair import stack
 from orbitds.data.values import check_missing
-from orbitds.description import DESCRIPTION, file_hash, find_checkpoint
+from orbitds.description import find_checkpoint
 from orbitds.grid import Grid
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.encoding import encoded
@@ -51,15 +51,13 @@ def downscale(
     options
         Of :class:`~orbitds.infer.downscaler.Downscaler`.
     """
-    portable = _portable(checkpoint)
-    downscaler = Downscaler(portable, **options)
+    downscaler = Downscaler(_portable(checkpoint), **options)
     checkpoint = downscaler.checkpoint
     entered = enter_with_earlier(ds, checkpoint.inputs, missing=check_missing(downscaler.missing))
     grid = Grid.of(entered.ds)
     downscaler.check_grid(grid)
-    if entered.ds.chunks:
-        folder = portable if isinstance(portable, Path) else None
-        fine = _lazily(Block.of(downscaler, grid, folder), entered.ds)
+    if any(values.chunks is not None for values in entered.ds.data_vars.values()):
+        fine = _lazily(Block(downscaler, grid), entered.ds)
     else:
         if downscaler.missing == "mask":
             gaps = {name: int(entered.ds[name].isnull().sum()) for name in checkpoint.inputs}
@@ -117,7 +115,8 @@ def _lazily(work: "Block", coarse: xr.Dataset) -> xr.Dataset:
         # told here too: what a worker warns of is seen by nobody
         warnings.warn(lack, UserWarning, stacklevel=4)
     fine_grid = downscaler.fine_grid(work.grid)
-    block = max(1, BLOCK_FINE_CELLS // (fine_grid.shape[0] * fine_grid.shape[1]))
+    cells = fine_grid.shape[0] * fine_grid.shape[1] * downscaler.distribution.drawn
+    block = max(1, BLOCK_FINE_CELLS // cells)
     coarse = coarse.chunk(latitude=-1, longitude=-1).unify_chunks()
     if max(coarse.chunksizes["time"]) > block:
         coarse = coarse.chunk(time=block)
@@ -140,12 +139,17 @@ def _graph(
     members
         By variable the members, None for one without their dimension.
     """
-    fields = stack(coarse, work.downscaler.checkpoint.inputs).transpose("time", ...).data
-    fields = fields.rechunk({1: -1})
-    times = dask.array.from_array(coarse["time"].values, chunks=(fields.chunks[0],))  # pyright: ignore[reportArgumentType]  dask knows no types
+    inputs = [coarse[name].transpose(*DIMENSIONS).data for name in work.inputs]
+    times = dask.array.from_array(coarse["time"].values, chunks=(coarse.chunksizes["time"],))  # pyright: ignore[reportArgumentType]  dask knows no types
     # one object a block: fields of members and their spread have unlike shapes
     blocks = dask.array.blockwise(
-        work, "t", fields, "tvyx", times, "t", dtype=object, meta=np.empty(0, dtype=object)
+        work,
+        "t",
+        times,
+        "t",
+        *chain.from_iterable((values, "tyx") for values in inputs),
+        dtype=object,
+        meta=np.empty(0, dtype=object),
     )
     rows, columns = fine_grid.shape
     return {
@@ -171,32 +175,27 @@ class Block:
 
     downscaler: Downscaler
     grid: Grid
-    folder: Path | None
-    """Of the checkpoint, absolute; None if it is in memory alone."""
-    digest: str
-    """Of the checkpoint's description, which holds the hashes of its other files."""
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Tells a checkpoint in memory, which may change, from others."""
 
-    @classmethod
-    def of(cls, downscaler: Downscaler, grid: Grid, folder: Path | None) -> "Block":
-        """Return the work of a downscaler, whose checkpoint lies in a folder, on a grid."""
-        # another one each time for what is in memory, which may change
-        digest = uuid.uuid4().hex if folder is None else file_hash(folder / DESCRIPTION)
-        return cls(downscaler, grid, folder, digest)
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Input variables, in the order in which a block takes them."""
+        return self.downscaler.checkpoint.inputs
 
-    def __call__(self, fields: list, times: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, times: np.ndarray, *fields: list) -> dict[str, np.ndarray]:
         """Return fine values by variable.
 
         Parameters
         ----------
         fields
-            Coarse values [T, V, H, W], in the lists by which dask tells blocks along the last axes.
+            Coarse values [T, H, W] of each input, in the lists of blocks along rows and columns
+            that dask makes; there is one.
         """
-        ((values,),) = fields[0]
         with _COMPUTING:
-            self._check_checkpoint()
-            inputs = self.downscaler.checkpoint.inputs
+            named = zip(self.inputs, fields, strict=True)
             coarse = xr.Dataset(
-                {name: (DIMENSIONS, values[:, place]) for place, name in enumerate(inputs)},
+                {name: (DIMENSIONS, values) for name, ((values,),) in named},
                 coords={
                     "time": times,
                     "latitude": self.grid.latitude_deg,
@@ -204,14 +203,13 @@ class Block:
                 },
             )
             fine = self.downscaler(coarse)
-        return {str(name): field.values for name, field in fine.data_vars.items()}
+        return {str(name): values.values for name, values in fine.data_vars.items()}
 
     def __dask_tokenize__(self) -> tuple:
-        downscaler, grid = self.downscaler, self.grid
+        downscaler, grid, source = self.downscaler, self.grid, self.downscaler.source
         return (
             type(self).__qualname__,
-            str(self.folder),
-            self.digest,
+            (self.token,) if source.folder is None else (str(source.folder), source.sha256),
             settings_of(downscaler, grid),
             downscaler.batch_size,
             downscaler.device,
@@ -220,7 +218,7 @@ class Block:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        if self.folder is None:
+        if self.downscaler.source.folder is None:
             name = self.downscaler.checkpoint.name
             raise ValueError(
                 "Wanted a checkpoint in a folder, which other processes load by themselves, got "
@@ -228,10 +226,3 @@ class Block:
                 "this process: scheduler='threads'."
             )
         return self.__dict__
-
-    def _check_checkpoint(self) -> None:
-        if self.folder is not None and (got := file_hash(self.folder / DESCRIPTION)) != self.digest:
-            raise ValueError(
-                f"Wanted the checkpoint in {self.folder} as it was when the graph was made "
-                f"(description sha256 {self.digest}), got another ({got}). Call downscale again."
-            )

@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from orbitds.infer import lazy
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.lazy import downscale
 from orbitds.infer.template import dress
-from orbitds.infer.windows import run_windows
+from orbitds.infer.windows import Windows
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 
@@ -52,11 +53,12 @@ def test_a_graph_is_made_without_reading(coarse, checkpoint_folder, missing):
 
 
 def test_all_variables_of_a_block_are_one_run_of_the_model(coarse, checkpoint_folder, monkeypatch):
-    runs = []
+    runs, compute = [], Downscaler.compute
     monkeypatch.setattr(
-        "orbitds.infer.downscaler.run_windows",
-        lambda model, fields, *a, **k: (
-            runs.append(len(fields)) or run_windows(model, fields, *a, **k)
+        Downscaler,
+        "compute",
+        lambda self, coarse, *a, **k: (
+            runs.append(coarse.sizes["time"]) or compute(self, coarse, *a, **k)
         ),
     )
     fine = downscale(coarse.chunk(time=5, latitude=3, longitude=4), checkpoint_folder)
@@ -66,6 +68,17 @@ def test_all_variables_of_a_block_are_one_run_of_the_model(coarse, checkpoint_fo
     runs.clear()
     fine[RAIN].isel(time=11).compute(scheduler="synchronous")
     assert runs == [2], "only the block that is asked for"
+
+
+def test_variables_may_be_chunked_unlike_each_other_or_not_at_all(coarse, checkpoint_folder):
+    wanted = downscale(coarse, checkpoint_folder)
+    rain = coarse[RAIN]
+    for other in (rain, rain.chunk(time=4, longitude=2), rain.transpose("latitude", ...).chunk()):
+        mixed = coarse.assign({WIND: coarse[WIND].chunk(time=5), RAIN: other})
+        fine = downscale(mixed, checkpoint_folder)
+        assert set(fine.chunks) == {"time", "latitude", "longitude"}
+        computed = fine.compute(scheduler="synchronous")
+        xr.testing.assert_allclose(computed, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_large_fields_are_cut_in_time(coarse, checkpoint_folder, monkeypatch):
@@ -134,21 +147,23 @@ def test_threads_give_the_same_bits(coarse, checkpoint_folder, eager):
 
 def test_threads_may_call_at_once(coarse, checkpoint_folder, monkeypatch):
     """The model is moved to its device and used by one thread at a time."""
-    model, inside = type(load_checkpoint(checkpoint_folder).model), []
-    forward = model.forward
+    run, inside, calls = Windows.run, [], []
 
-    def alone(self, *args, **told):
+    def alone(*args, **told):
         inside.append(1)
+        calls.append(1)
+        time.sleep(0.02)  # others may come
         assert len(inside) == 1
-        result = forward(self, *args, **told)
+        result = run(*args, **told)
         inside.pop()
         return result
 
-    monkeypatch.setattr(model, "forward", alone)
+    monkeypatch.setattr(Windows, "run", alone)
     wanted = downscale(coarse, checkpoint_folder)
     with ThreadPoolExecutor(4) as pool:
         for fine in pool.map(lambda _: downscale(coarse, checkpoint_folder), range(8)):
             xr.testing.assert_identical(fine, wanted)
+    assert len(calls) == 9
 
 
 @pytest.mark.distributed
@@ -238,11 +253,12 @@ def test_a_folder_that_changed_is_refused(coarse, checkpoint_folder, tmp_path):
     for file in checkpoint_folder.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     fine = downscale(coarse.chunk(time=5), folder)
+    travelled = pickle.loads(pickle.dumps(fine[WIND].data))
     told = json.loads((folder / "orbitds.json").read_text())
     told["provenance"]["pair"] = "another"
     (folder / "orbitds.json").write_text(json.dumps(told))
-    with pytest.raises(ValueError, match="as it was when the graph was made.*Call downscale again"):
-        fine.compute(scheduler="synchronous")
+    with pytest.raises(ValueError, match="that the job began with.*got another one.*Put it back"):
+        travelled.compute(scheduler="synchronous")
 
 
 def test_a_relative_folder_is_found_from_elsewhere(
@@ -284,8 +300,12 @@ def test_settings_are_those_that_decide_on_values(coarse, checkpoint_folder):
     assert plain == {
         "variables": [WIND, RAIN],
         "tiles": [1, 1],
+        "halo": [8, 8],
         "constraints": [],
         "missing": "error",
+        "dtype": "float32",
+        "members": None,
+        "spread": None,
     }
     assert settings(tiles="auto", batch_size=3, device="cpu") == (plain, digest)
     assert settings(tiles=(2, 3))[0]["tiles"] == [2, 3]
@@ -305,15 +325,15 @@ def test_blocks_of_members_and_spread(coarse, checkpoint_folder):
     canonical = coarse.chunk(time=5)
 
     class Members(lazy.Block):
-        def __call__(self, fields, times):
-            one = super().__call__(fields, times)[WIND]
+        def __call__(self, times, *fields):
+            one = super().__call__(times, *fields)[WIND]
             return {
                 WIND: np.stack([one, one + 1], axis=1),
                 f"{WIND}_spread": np.full_like(one, 0.5),
             }
 
     grid = Grid.of(coarse)
-    work = Members.of(downscaler, grid, checkpoint_folder)
+    work = Members(downscaler, grid)
     fine_grid = downscaler.fine_grid(grid)
     fields = lazy._graph(work, canonical, {WIND: 2, f"{WIND}_spread": None}, fine_grid)
     assert fields[WIND].chunks == ((5, 5, 2), (2,), (21,), (33,))
