@@ -5,17 +5,18 @@ them, ``climatology.safetensors`` (optional) the monthly climatology and the fin
 the training region.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from orbitds.description import (
@@ -23,15 +24,20 @@ from orbitds.description import (
     DESCRIPTION,
     WEIGHTS,
     Description,
-    describe,
     file_hash,
     find_checkpoint,
+    member,
+    name_of,
+    parse_description,
+    read_description,
 )
 from orbitds.model.block import rows_by_head
-from orbitds.model.build import build
+from orbitds.model.build import build_bare
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Normalizer, Statistics
-from orbitds.region import Region
+from orbitds.region import Region, check_shapes
+from orbitds.resources import shown
+from orbitds.tensors import Shape, UnfitError, open_tensors
 
 # Attribute of a dataset that names the checkpoint it was made with.
 MADE_WITH = "orbitds_checkpoint"
@@ -51,12 +57,29 @@ class Checkpoint:
         Fine statics and climatology of the training region; None if the model takes neither.
     name
         The name or folder it came from.
+    folder
+        Where it lies; None for one that was made or changed in memory.
+    identity
+        Hash of its description, which holds the hashes of all else; None as of the folder.
+
+    Notes
+    -----
+    One that lies in a folder pickles as the folder and its identity, without weights: so it travels
+    to other processes, which load it once, and refuse another that has taken its place.
     """
 
     model: DownscalingModel
     description: Description
     region: Region | None = None
     name: str = "in memory"
+    # not to be given: a copy with a changed part does not lie in the folder
+    folder: Path | None = field(default=None, init=False)
+    identity: str | None = field(default=None, init=False)
+
+    def __reduce__(self) -> tuple[Callable[..., "Checkpoint"], tuple[Any, ...]]:
+        if self.folder is None:
+            return Checkpoint, (self.model, self.description, self.region, self.name)
+        return load_same, (self.folder, self.identity)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -140,19 +163,68 @@ def save_checkpoint(
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Load a checkpoint by its shipped name or its folder, and check its hashes.
+    """Load a checkpoint by its name or its folder, and check its hashes; once in a process.
 
-    Nothing in a checkpoint is ever executed: weights are safetensors, the rest is JSON.
+    Nothing in a checkpoint is ever executed: weights are safetensors, the rest is JSON. Memory is
+    taken for what fits together alone: the weights once.
+
+    Parameters
+    ----------
+    name_or_path
+        The name of a shipped checkpoint, a folder, or a name on the Hugging Face Hub,
+        ``hf://owner/name@revision``.
 
     Raises
     ------
-    FileNotFoundError
+    OSError
         If there is no such checkpoint.
     ValueError
         If it is a pickle, damaged, or does not fit together.
     """
     folder = find_checkpoint(name_or_path)
-    return _load(folder, file_hash(folder / DESCRIPTION))
+    with _loading:  # threads that ask at once get the same one
+        return _load(folder, read_description(folder))
+
+
+def load_same(folder: Path, identity: str) -> Checkpoint:
+    """Load the checkpoint that lay in a folder when its identity was taken.
+
+    Raises
+    ------
+    ValueError
+        If another one has taken its place.
+    """
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.identity != identity:
+        raise ValueError(
+            f"Wanted the checkpoint in {folder} that the job began with, {identity[:12]}, got "
+            f"another one, {str(checkpoint.identity)[:12]}. Put the first one back, or begin anew."
+        )
+    return checkpoint
+
+
+def read_weights(folder: Path, description: Description) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights of a checkpoint by name, in float32, after checking that all fit.
+
+    What was yielded is that of the described file if nothing was raised by the end.
+
+    Raises
+    ------
+    ValueError
+        If the file is not the described one, its tensors do not fit the architecture, or a weight
+        is NaN or infinite.
+    """
+    wanted = f"weights that fit the architecture in {folder / DESCRIPTION}"
+    path = member(folder, WEIGHTS)
+    with open_tensors(path, description.sha256[WEIGHTS], wanted=wanted) as file:
+        _check_weights(file.shapes, description)
+        for name, stored in file.read():
+            tensor = stored.float()
+            if description.format == 1 and ".query_key_value." in name:
+                tensor = rows_by_head(tensor, description.model.heads)
+            if tensor.dtype != stored.dtype and not tensor.isfinite().all():
+                raise UnfitError(f"values of {name!r} beyond float32")
+            yield name, tensor
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> str:
@@ -161,41 +233,77 @@ def _save(tensors: dict[str, Tensor], path: Path) -> str:
     return file_hash(path)
 
 
+_loading = Lock()
+
+
 @lru_cache(maxsize=4)
-def _load(folder: Path, _description_hash: str) -> Checkpoint:
-    """Load a folder once per process; the hash makes a replaced checkpoint a new one."""
-    description = describe(folder)
-    model = build(
+def _load(folder: Path, content: bytes) -> Checkpoint:
+    """Load a folder once per process; another description makes it another checkpoint."""
+    description = parse_description(folder, content)
+    weights = dict(read_weights(folder, description))
+    model = _bare(description)
+    model.load_state_dict(weights, assign=True)
+    region = None
+    if CLIMATOLOGY in description.sha256:
+        region = _region(folder, description)
+    checkpoint = Checkpoint(model.eval(), description, region, name_of(folder))
+    object.__setattr__(checkpoint, "folder", folder)
+    object.__setattr__(checkpoint, "identity", hashlib.sha256(content).hexdigest())
+    return checkpoint
+
+
+def _bare(description: Description) -> DownscalingModel:
+    return build_bare(
         description.model,
         inputs=description.inputs,
         outputs=description.outputs,
         statics=description.statics,
         factor=description.factor,
     )
+
+
+def _check_weights(shapes: Mapping[str, Shape], description: Description) -> None:
+    """Refuse tensors that are not those of the architecture, before memory is taken for any."""
+    config = description.model
+    layers = config.depth + config.decoder_depth + getattr(config, "correction_depth", 0)
+    if layers > len(shapes):  # building many layers takes long, without memory too
+        raise UnfitError(f"{len(shapes)} tensors for {layers} layers")
     try:
-        model.load_state_dict(_weights(folder, description))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"Wanted weights that fit the architecture in {folder / DESCRIPTION}, got {error}. "
-            "Export the run again."
-        ) from error
-    region = None
-    if CLIMATOLOGY in description.sha256:
+        wanted = {name: tuple(like.shape) for name, like in _bare(description).state_dict().items()}
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        told = str(error.args[0] if error.args else error).splitlines()[0]
+        raise UnfitError(f"an architecture that cannot be built ({told})") from error
+    sizes = [
+        f"size mismatch for {name}: {list(shapes[name])} instead of {list(shape)}"
+        for name, shape in wanted.items()
+        if name in shapes and shapes[name] != shape
+    ]
+    for told, names in (
+        ("missing", [repr(name) for name in wanted if name not in shapes]),
+        ("unknown", [shown(name) for name in shapes if name not in wanted]),
+        ("", sizes),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise UnfitError(f"{told} {', '.join(names[:3])}{more}".strip())
+
+
+def _region(folder: Path, description: Description) -> Region:
+    """Return the climatology and static fields of a checkpoint."""
+    wanted = f"climatology and static fields in {folder / CLIMATOLOGY}"
+    path = member(folder, CLIMATOLOGY)
+    with open_tensors(path, description.sha256[CLIMATOLOGY], wanted=wanted) as file:
         try:
-            tensors = load_file(folder / CLIMATOLOGY)
-            region = Region.of({name: tensor.numpy() for name, tensor in tensors.items()})
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(
-                f"Wanted climatology and static fields in {folder / CLIMATOLOGY}, got {error}. "
-                "Export the run again."
-            ) from error
-    return Checkpoint(model.eval(), description, region, folder.name)
-
-
-def _weights(folder: Path, description: Description) -> dict[str, Tensor]:
-    weights = load_file(folder / WEIGHTS)
-    if description.format == 1:
-        for name, tensor in weights.items():
-            if ".query_key_value." in name:
-                weights[name] = rows_by_head(tensor, description.model.heads)
-    return weights
+            check_shapes(
+                file.shapes,
+                statics=len(description.statics),
+                outputs=len(description.outputs),
+                factor=description.factor,
+            )
+            arrays = {
+                name: (tensor if name.endswith("_deg") else tensor.float()).numpy()
+                for name, tensor in file.read()
+            }
+            return Region.of(arrays)
+        except ValueError as error:
+            raise UnfitError(str(error)) from error

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+LONGEST_SHOWN = 80
 _PACKAGE = Path(__file__).parent
 # A wheel carries the shared folders inside the package; a checkout has them at its top level.
 _ROOT = _PACKAGE / "_share" if (_PACKAGE / "_share").is_dir() else _PACKAGE.parent
@@ -74,6 +75,12 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name, or nothing."""
     near = difflib.get_close_matches(wrong, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown(written: object) -> str:
+    """Return the beginning of what a stranger wrote, as a literal that is fit for a terminal."""
+    text = ascii(written)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _strict_loader() -> type:

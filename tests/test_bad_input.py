@@ -22,7 +22,7 @@ from orbitds.description import file_hash
 # How remedies begin.
 REMEDY = re.compile(
     r"[.?] (Change|Check|Choose|Coarsen|Copy|Correct|Did you mean|Drop|Export|Fill|Give|Leave|"
-    r"Make it|Move|Name|Regrid|Rename|Select|State it)\b"
+    r"Install|Make it|Move|Name|Regrid|Rename|Select|State it)\b"
 )
 CHANGES_NOTHING = "the folder is as it was"
 
@@ -396,7 +396,7 @@ DAMAGED = {
     cut_description: r"Wanted the description of a checkpoint .*, got Invalid JSON.*\. Export",
     empty_description: r"Wanted the description .*, got model Field required; .*\. Export",
     other_width: r"Wanted weights that fit .*, got .*size mismatch.*\. Export",
-    other_format: r"Wanted the description .*, got format Input should be 1 or 2\. Export",
+    other_format: r"Wanted the description .*, got format 3, .*newer.*\. Install a newer one",
     further_file: r"Wanted hashes of .*, got \['../../elsewhere', .*\. Export",
     no_hash: r"Wanted hashes of weights.safetensors .*, got \['climatology.safetensors'\]\. Export",
 }
@@ -412,7 +412,9 @@ def test_a_damaged_checkpoint_is_refused(refused, files, coarse, damage):
 
 
 def test_a_checkpoint_that_does_not_exist_is_refused(refused, coarse):
-    told = r"Wanted a checkpoint folder or one of the shipped checkpoints \[.*\], got 'nune'.*Check"
+    told = (
+        r"Wanted a checkpoint folder, one of the shipped .*\[.*\] or .*hf://.*, got 'nune'\. Check"
+    )
     refused(*infer(checkpoint="nune"), told=told)
     refused(*score(coarse="coarse.nc", checkpoint="nune"), told=told)
     with pytest.raises(FileNotFoundError, match=told):

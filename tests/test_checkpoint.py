@@ -276,7 +276,7 @@ def test_a_folder_that_is_no_checkpoint_is_told_what_it_lacks(tmp_path):
         (lambda d: d.pop("factor"), "factor"),
         (lambda d: d.update(factor="three"), "factor"),
         (lambda d: d["model"].update(heads=3), "heads"),
-        (lambda d: d.update(format=3), "format"),
+        (lambda d: d.update(format=0), "format"),
     ],
     ids=["unknown", "unknown in model", "unknown in row", "absent", "type", "value", "format"],
 )

@@ -18,7 +18,7 @@ def folder(checkpoint_folder, tmp_path):
 def test_a_folder_is_described_without_its_network(folder, monkeypatch):
     wanted = load_checkpoint(folder).description
     assert wanted.objective == "downscale"
-    monkeypatch.setattr("orbitds.checkpoint.build", lambda *a, **k: pytest.fail("built a network"))
+    monkeypatch.setattr("orbitds.checkpoint.build_bare", lambda *a, **k: pytest.fail("built a network"))
     assert describe(folder) == wanted
     (folder / WEIGHTS).unlink()
     text = (folder / DESCRIPTION).read_text()
@@ -43,5 +43,5 @@ def test_a_checkpoint_is_found_by_its_folder_without_being_read(checkpoint_folde
 def test_a_region_that_is_named_and_missing_is_told(folder):
     (folder / CLIMATOLOGY).unlink()
     (folder / DESCRIPTION).write_text((folder / DESCRIPTION).read_text() + "\n")
-    with pytest.raises(FileNotFoundError, match=f"{CLIMATOLOGY}, which the description"):
+    with pytest.raises(FileNotFoundError, match=f"{CLIMATOLOGY}, which belongs to the checkpoint"):
         describe(folder)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
+from orbitds.checkpoint import read_weights
 from orbitds.config import ModelConfig, TrainConfig
 from orbitds.description import WEIGHTS, Description, describe, find_checkpoint
 from orbitds.model.interface import DownscalingModel
@@ -81,17 +81,16 @@ def start(model: DownscalingModel, name: str) -> Started:
     _check_trunk(model, description, name)
     theirs, ours = Plan.of_checkpoint(description), Plan.of_model(model)
     whole, part, fresh = [], [], []
-    own = model.state_dict()
-    with safe_open(folder / WEIGHTS, framework="pt") as stored, torch.no_grad():
-        known = set(stored.keys())
-        for weight, tensor in own.items():
-            if weight not in known or theirs.head(weight) != ours.head(weight):
-                fresh.append(weight)
-                continue
-            share = copy_common(
-                stored.get_tensor(weight), tensor, theirs.axes(weight), ours.axes(weight)
-            )
-            (whole if share == 1 else part if share else fresh).append(weight)
+    own, known, shares = model.state_dict(), set(), {}
+    with torch.no_grad():
+        for weight, tensor in read_weights(folder, description):
+            known.add(weight)
+            if weight in own and theirs.head(weight) == ours.head(weight):
+                axes = theirs.axes(weight), ours.axes(weight)
+                shares[weight] = copy_common(tensor, own[weight], *axes)
+    for weight in own:
+        share = shares.get(weight, 0)
+        (whole if share == 1 else part if share else fresh).append(weight)
     notes = [
         f"from {name} ({description.sha256[WEIGHTS][:12]}, {description.objective}): "
         f"{len(whole)} of {len(own)} weights copied whole, {len(part)} in part, {len(fresh)} new",
