@@ -9,6 +9,7 @@ HF_TOKEN, HF_HUB_OFFLINE.
 import re
 from collections.abc import Sequence
 from functools import cache
+from http import HTTPStatus
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,7 +160,8 @@ def _told(error: Exception, name: str) -> OSError:
             f"Wanted {name}, got a repository whose terms have to be accepted first. Accept them "
             "on its page, and log in with `hf auth login`."
         )
-    if isinstance(error, errors.RepositoryNotFoundError):
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.RepositoryNotFoundError) or status == HTTPStatus.UNAUTHORIZED:
         return FileNotFoundError(
             f"Wanted {name}, got the answer that there is no such repository, or that it is "
             "private. Check the name; for a private one log in with `hf auth login`, or set "

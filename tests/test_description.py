@@ -18,7 +18,9 @@ def folder(checkpoint_folder, tmp_path):
 def test_a_folder_is_described_without_its_network(folder, monkeypatch):
     wanted = load_checkpoint(folder).description
     assert wanted.objective == "downscale"
-    monkeypatch.setattr("orbitds.checkpoint.build_bare", lambda *a, **k: pytest.fail("built a network"))
+    monkeypatch.setattr(
+        "orbitds.checkpoint.build_bare", lambda *a, **k: pytest.fail("built a network")
+    )
     assert describe(folder) == wanted
     (folder / WEIGHTS).unlink()
     text = (folder / DESCRIPTION).read_text()
