@@ -7,7 +7,7 @@ the training region.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -31,13 +31,11 @@ from orbitds.description import (
     parse_description,
     read_description,
 )
-from orbitds.model.block import rows_by_head
-from orbitds.model.build import build_bare
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Normalizer, Statistics
 from orbitds.region import Region, check_shapes
-from orbitds.resources import shown
-from orbitds.tensors import Shape, UnfitError, open_tensors
+from orbitds.tensors import UnfitError, open_tensors
+from orbitds.weights import bare_model, read_weights
 
 # Attribute of a dataset that names the checkpoint it was made with.
 MADE_WITH = "orbitds_checkpoint"
@@ -203,30 +201,6 @@ def load_same(folder: Path, identity: str) -> Checkpoint:
     return checkpoint
 
 
-def read_weights(folder: Path, description: Description) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights of a checkpoint by name, in float32, after checking that all fit.
-
-    What was yielded is that of the described file if nothing was raised by the end.
-
-    Raises
-    ------
-    ValueError
-        If the file is not the described one, its tensors do not fit the architecture, or a weight
-        is NaN or infinite.
-    """
-    wanted = f"weights that fit the architecture in {folder / DESCRIPTION}"
-    path = member(folder, WEIGHTS)
-    with open_tensors(path, description.sha256[WEIGHTS], wanted=wanted) as file:
-        _check_weights(file.shapes, description)
-        for name, stored in file.read():
-            tensor = stored.float()
-            if description.format == 1 and ".query_key_value." in name:
-                tensor = rows_by_head(tensor, description.model.heads)
-            if tensor.dtype != stored.dtype and not tensor.isfinite().all():
-                raise UnfitError(f"values of {name!r} beyond float32")
-            yield name, tensor
-
-
 def _save(tensors: dict[str, Tensor], path: Path) -> str:
     save_file(tensors, path)
     path.chmod(0o644)  # safetensors makes files that nobody else can read
@@ -241,7 +215,7 @@ def _load(folder: Path, content: bytes) -> Checkpoint:
     """Load a folder once per process; another description makes it another checkpoint."""
     description = parse_description(folder, content)
     weights = dict(read_weights(folder, description))
-    model = _bare(description)
+    model = bare_model(description)
     model.load_state_dict(weights, assign=True)
     region = None
     if CLIMATOLOGY in description.sha256:
@@ -250,42 +224,6 @@ def _load(folder: Path, content: bytes) -> Checkpoint:
     object.__setattr__(checkpoint, "folder", folder)
     object.__setattr__(checkpoint, "identity", hashlib.sha256(content).hexdigest())
     return checkpoint
-
-
-def _bare(description: Description) -> DownscalingModel:
-    return build_bare(
-        description.model,
-        inputs=description.inputs,
-        outputs=description.outputs,
-        statics=description.statics,
-        factor=description.factor,
-    )
-
-
-def _check_weights(shapes: Mapping[str, Shape], description: Description) -> None:
-    """Refuse tensors that are not those of the architecture, before memory is taken for any."""
-    config = description.model
-    layers = config.depth + config.decoder_depth + getattr(config, "correction_depth", 0)
-    if layers > len(shapes):  # building many layers takes long, without memory too
-        raise UnfitError(f"{len(shapes)} tensors for {layers} layers")
-    try:
-        wanted = {name: tuple(like.shape) for name, like in _bare(description).state_dict().items()}
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        told = str(error.args[0] if error.args else error).splitlines()[0]
-        raise UnfitError(f"an architecture that cannot be built ({told})") from error
-    sizes = [
-        f"size mismatch for {name}: {list(shapes[name])} instead of {list(shape)}"
-        for name, shape in wanted.items()
-        if name in shapes and shapes[name] != shape
-    ]
-    for told, names in (
-        ("missing", [repr(name) for name in wanted if name not in shapes]),
-        ("unknown", [shown(name) for name in shapes if name not in wanted]),
-        ("", sizes),
-    ):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UnfitError(f"{told} {', '.join(names[:3])}{more}".strip())
 
 
 def _region(folder: Path, description: Description) -> Region:

@@ -11,7 +11,7 @@ from orbitds import hub
 from orbitds.config import ModelConfig
 from orbitds.model.orbit2 import Orbit2Config
 from orbitds.normalize import Statistics
-from orbitds.resources import did_you_mean, share, shown
+from orbitds.resources import did_you_mean, plain, share, shown
 from orbitds.schema import Frozen
 
 WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
@@ -215,9 +215,5 @@ def _told(path: Path, error: ValidationError) -> str:
                 f"formats 1 to {NEWEST}. Install a newer one: pip install -U orbitds."
             )
     places = [(".".join(map(str, item["loc"])), item["msg"]) for item in details]
-    told = "; ".join(f"{_plain(place)} {_plain(text)}".strip() for place, text in places[:5])
+    told = "; ".join(f"{plain(place)} {plain(text)}".strip() for place, text in places[:5])
     return f"{wanted} {told}. Export the run again."
-
-
-def _plain(text: str) -> str:
-    return shown(text)[1:-1] if not text.isprintable() or len(text) > 200 else text

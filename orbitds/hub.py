@@ -178,9 +178,12 @@ def _told(error: Exception, name: str) -> OSError:
             "to fetch one. Fetch it once with a network, or copy the folder of the checkpoint and "
             "give its path."
         )
-    lines = str(error).splitlines() or [""]
+    cause = error
+    if isinstance(error, errors.LocalEntryNotFoundError):  # why it did not ask, or got no answer
+        cause = error.__cause__ or error
+    lines = str(cause).splitlines() or [""]
     return ConnectionError(
-        f"Wanted {name} from {constants.ENDPOINT}, got {type(error).__name__}: {shown(lines[0])}, "
+        f"Wanted {name} from {constants.ENDPOINT}, got {type(cause).__name__}: {shown(lines[0])}, "
         f"and no whole copy in the cache {_cache()}. Check network and free space, and "
         "run it again; without a network, copy the folder of the checkpoint and give its path."
     )

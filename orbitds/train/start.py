@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from orbitds.checkpoint import read_weights
 from orbitds.config import ModelConfig, TrainConfig
 from orbitds.description import WEIGHTS, Description, describe, find_checkpoint
 from orbitds.model.interface import DownscalingModel
@@ -17,6 +16,7 @@ from orbitds.normalize import Statistics
 from orbitds.resources import did_you_mean
 from orbitds.train.folder import best_of
 from orbitds.train.transfer import Plan, copy_common
+from orbitds.weights import read_weights
 
 # What a run folder holds of how it began.
 NOTES = "start.txt"
