@@ -211,8 +211,14 @@ def prepare(
 
 def _line(key: str, text: str) -> str:
     """Return a line below a name, or several, in which paths stay whole."""
-    indent = {"initial_indent": " " * 4, "subsequent_indent": " " * 8}
-    return fill(f"{key}: {text}", 78, break_long_words=False, break_on_hyphens=False, **indent)
+    return fill(
+        f"{key}: {text}",
+        78,
+        initial_indent=" " * 4,
+        subsequent_indent=" " * 8,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _tell_page(told: dict[str, Any]) -> None:

@@ -118,7 +118,10 @@ def describe(folder: Path) -> Description:
     ValueError
         If it says nothing that fits, or a file lies elsewhere.
     """
-    return parse_description(folder, read_description(folder))
+    description = parse_description(folder, read_description(folder))
+    for name in description.sha256:
+        member(folder, name)
+    return description
 
 
 def read_description(folder: Path) -> bytes:
@@ -150,8 +153,6 @@ def parse_description(folder: Path, content: bytes) -> Description:
     if not {WEIGHTS} <= set(description.sha256) <= {WEIGHTS, CLIMATOLOGY}:
         got = shown(sorted(description.sha256))
         raise ValueError(f"Wanted hashes of {WEIGHTS} and {CLIMATOLOGY}, got {got}. Export again.")
-    for name in description.sha256:
-        member(folder, name)
     return description
 
 

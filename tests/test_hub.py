@@ -14,6 +14,7 @@ from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
 import xarray as xr
 from huggingface_hub import constants
 
@@ -23,7 +24,7 @@ from orbitds.checkpoint import load_checkpoint
 from orbitds.config import TrainConfig
 from orbitds.description import CLIMATOLOGY, DESCRIPTION, FILES, WEIGHTS, find_checkpoint
 from orbitds.infer.downscaler import Downscaler
-from orbitds.train.start import known_statistics
+from orbitds.train.start import known_statistics, start
 
 COMMIT, EARLIER = "c0ffee" + "0" * 34, "decade" + "1" * 34
 NAME = "hf://climate/winds"
@@ -293,6 +294,23 @@ def test_the_settings_of_the_client_hold(server, tmp_path):
         Path(warm.stdout.strip()) == tmp_path / "home/hub/models--climate--winds/snapshots" / COMMIT
     )
     assert len(server.asked) == asked
+
+
+def test_a_run_starts_from_it_and_names_the_commit(cache):
+    model = load_checkpoint(NAME).model
+    with torch.random.fork_rng():
+        fresh = type(model)(
+            model.config,
+            inputs=model.inputs,
+            outputs=model.outputs,
+            statics=model.statics,
+            factor=model.factor,
+        )
+    started = start(fresh, f"{NAME}@v1")
+    assert started.fresh == ()
+    assert started.notes[0].startswith("from climate/winds@decade111111 (")
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
 
 
 # --- not there ---

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from orbitds.config import ModelConfig, TrainConfig
-from orbitds.description import WEIGHTS, Description, describe, find_checkpoint
+from orbitds.description import WEIGHTS, Description, describe, find_checkpoint, name_of
+from orbitds.hub import is_hub_name
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Statistics
 from orbitds.resources import did_you_mean
@@ -69,7 +70,7 @@ def start(model: DownscalingModel, name: str) -> Started:
     Parameters
     ----------
     name
-        A shipped checkpoint, the folder of one, or that of a run, whose best weights are taken.
+        Whatever names a checkpoint, or the folder of a run, whose best weights are taken.
 
     Raises
     ------
@@ -91,8 +92,9 @@ def start(model: DownscalingModel, name: str) -> Started:
     for weight in own:
         share = shares.get(weight, 0)
         (whole if share == 1 else part if share else fresh).append(weight)
+    source = name_of(folder) if is_hub_name(name) else name
     notes = [
-        f"from {name} ({description.sha256[WEIGHTS][:12]}, {description.objective}): "
+        f"from {source} ({description.sha256[WEIGHTS][:12]}, {description.objective}): "
         f"{len(whole)} of {len(own)} weights copied whole, {len(part)} in part, {len(fresh)} new",
         *_about_variables(model, description),
         *_named("copied in part", part),
