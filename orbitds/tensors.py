@@ -134,7 +134,7 @@ class TensorFile:
             If a value is NaN or infinite.
         """
         for name, shape in self.shapes.items():
-            tensor = torch.empty(shape, dtype=self._types[name])
+            tensor = torch.empty(shape, dtype=self._types[name], device="cpu")
             self._fill(tensor.flatten().view(torch.uint8).numpy().data)
             # the extremes of a tensor with NaN are NaN, and they need no memory
             if tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():

@@ -529,6 +529,12 @@ def test_loading_draws_no_random_numbers_and_leaves_nothing_without_memory(folde
     assert all(weight.requires_grad for weight in model.parameters())
 
 
+def test_a_default_device_of_the_caller_changes_nothing(folder):
+    with torch.device("meta"):
+        model = load_checkpoint(folder).model
+    assert all(held.device.type == "cpu" for held in (*model.parameters(), *model.buffers()))
+
+
 def test_a_checkpoint_travels_as_its_folder_and_identity(folder, statistics):
     checkpoint = load_checkpoint(folder)
     assert checkpoint.folder == folder.resolve()

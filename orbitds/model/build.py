@@ -45,7 +45,8 @@ def build_bare(
     """
     with torch.device("meta"):
         model = build(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
-    for module in model.modules():
-        if isinstance(module, Base):  # has the one buffer that is not stored
-            module.is_log = module.log_flags()
+    with torch.device("cpu"):
+        for module in model.modules():
+            if isinstance(module, Base):  # has the one buffer that is not stored
+                module.is_log = module.log_flags()
     return model
