@@ -49,7 +49,7 @@ class InferOptions(Frozen):
     """How to downscale, whatever the input."""
 
     checkpoint: str
-    """Checkpoint: a shipped name, or a folder."""
+    """Checkpoint: a shipped name, a folder, or `hf://owner/name@revision`."""
     output: Path
     """What to write: a path that ends in .nc or .zarr, or the address of a Zarr store."""
     variables: tuple[str, ...] | None = None
