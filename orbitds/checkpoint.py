@@ -5,17 +5,18 @@ them, ``climatology.safetensors`` (optional) the monthly climatology and the fin
 the training region.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from orbitds.description import (
@@ -23,15 +24,18 @@ from orbitds.description import (
     DESCRIPTION,
     WEIGHTS,
     Description,
-    describe,
     file_hash,
     find_checkpoint,
+    member,
+    name_of,
+    parse_description,
+    read_description,
 )
-from orbitds.model.block import rows_by_head
-from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Normalizer, Statistics
-from orbitds.region import Region
+from orbitds.region import Region, check_shapes
+from orbitds.tensors import UnfitError, open_tensors
+from orbitds.weights import bare_model, read_weights
 
 # Attribute of a dataset that names the checkpoint it was made with.
 MADE_WITH = "orbitds_checkpoint"
@@ -52,14 +56,28 @@ class Checkpoint:
     name
         The name or folder it came from.
     folder
-        The folder it was loaded from, absolute; None if it was not.
+        Where it lies; None for one that was made or changed in memory.
+    identity
+        Hash of its description, which holds the hashes of all else; None as of the folder.
+
+    Notes
+    -----
+    One that lies in a folder pickles as the folder and its identity, without weights: so it travels
+    to other processes, which load it once, and refuse another that has taken its place.
     """
 
     model: DownscalingModel
     description: Description
     region: Region | None = None
     name: str = "in memory"
-    folder: Path | None = None
+    # not to be given: a copy with a changed part does not lie in the folder
+    folder: Path | None = field(default=None, init=False)
+    identity: str | None = field(default=None, init=False)
+
+    def __reduce__(self) -> tuple[Callable[..., "Checkpoint"], tuple[Any, ...]]:
+        if self.folder is None:
+            return Checkpoint, (self.model, self.description, self.region, self.name)
+        return load_same, (self.folder, self.identity)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -143,19 +161,44 @@ def save_checkpoint(
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Load a checkpoint by its shipped name or its folder, and check its hashes.
+    """Load a checkpoint by its name or its folder, and check its hashes; once in a process.
 
-    Nothing in a checkpoint is ever executed: weights are safetensors, the rest is JSON.
+    Nothing in a checkpoint is ever executed: weights are safetensors, the rest is JSON. Memory is
+    taken for what fits together alone: the weights once.
+
+    Parameters
+    ----------
+    name_or_path
+        The name of a shipped checkpoint, a folder, or a name on the Hugging Face Hub,
+        ``hf://owner/name@revision``.
 
     Raises
     ------
-    FileNotFoundError
+    OSError
         If there is no such checkpoint.
     ValueError
         If it is a pickle, damaged, or does not fit together.
     """
-    folder = find_checkpoint(name_or_path).absolute()
-    return _load(folder, file_hash(folder / DESCRIPTION))
+    folder = find_checkpoint(name_or_path)
+    with _loading:  # threads that ask at once get the same one
+        return _load(folder, read_description(folder))
+
+
+def load_same(folder: Path, identity: str) -> Checkpoint:
+    """Load the checkpoint that lay in a folder when its identity was taken.
+
+    Raises
+    ------
+    ValueError
+        If another one has taken its place.
+    """
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.identity != identity:
+        raise ValueError(
+            f"Wanted the checkpoint in {folder} that the job began with, {identity[:12]}, got "
+            f"another one, {str(checkpoint.identity)[:12]}. Put the first one back, or begin anew."
+        )
+    return checkpoint
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> str:
@@ -164,41 +207,41 @@ def _save(tensors: dict[str, Tensor], path: Path) -> str:
     return file_hash(path)
 
 
+_loading = Lock()
+
+
 @lru_cache(maxsize=4)
-def _load(folder: Path, _description_hash: str) -> Checkpoint:
-    """Load a folder once per process; the hash makes a replaced checkpoint a new one."""
-    description = describe(folder)
-    model = build(
-        description.model,
-        inputs=description.inputs,
-        outputs=description.outputs,
-        statics=description.statics,
-        factor=description.factor,
-    )
-    try:
-        model.load_state_dict(_weights(folder, description))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"Wanted weights that fit the architecture in {folder / DESCRIPTION}, got {error}. "
-            "Export the run again."
-        ) from error
+def _load(folder: Path, content: bytes) -> Checkpoint:
+    """Load a folder once per process; another description makes it another checkpoint."""
+    description = parse_description(folder, content)
+    weights = dict(read_weights(folder, description))
+    model = bare_model(description)
+    model.load_state_dict(weights, assign=True)
     region = None
     if CLIMATOLOGY in description.sha256:
+        region = _region(folder, description)
+    checkpoint = Checkpoint(model.eval(), description, region, name_of(folder))
+    object.__setattr__(checkpoint, "folder", folder)
+    object.__setattr__(checkpoint, "identity", hashlib.sha256(content).hexdigest())
+    return checkpoint
+
+
+def _region(folder: Path, description: Description) -> Region:
+    """Return the climatology and static fields of a checkpoint."""
+    wanted = f"climatology and static fields in {folder / CLIMATOLOGY}"
+    path = member(folder, CLIMATOLOGY)
+    with open_tensors(path, description.sha256[CLIMATOLOGY], wanted=wanted) as file:
         try:
-            tensors = load_file(folder / CLIMATOLOGY)
-            region = Region.of({name: tensor.numpy() for name, tensor in tensors.items()})
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(
-                f"Wanted climatology and static fields in {folder / CLIMATOLOGY}, got {error}. "
-                "Export the run again."
-            ) from error
-    return Checkpoint(model.eval(), description, region, folder.name, folder)
-
-
-def _weights(folder: Path, description: Description) -> dict[str, Tensor]:
-    weights = load_file(folder / WEIGHTS)
-    if description.format == 1:
-        for name, tensor in weights.items():
-            if ".query_key_value." in name:
-                weights[name] = rows_by_head(tensor, description.model.heads)
-    return weights
+            check_shapes(
+                file.shapes,
+                statics=len(description.statics),
+                outputs=len(description.outputs),
+                factor=description.factor,
+            )
+            arrays = {
+                name: (tensor if name.endswith("_deg") else tensor.float()).numpy()
+                for name, tensor in file.read()
+            }
+            return Region.of(arrays)
+        except ValueError as error:
+            raise UnfitError(str(error)) from error

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
@@ -23,7 +24,11 @@ catalog_app = App(name="catalog", help="Show which data are known.")
 _LEGEND = """\
 data: shipped in the package; here, found in a folder of ORBITDS_DATA; absent,
 not found there; network, opened at an address.
-`orbitds catalog show NAME` tells licence, citation and access."""
+`orbitds catalog show NAME` tells licence, citation and access;
+`orbitds catalog checkpoints` lists the models."""
+
+# What the listing says of a checkpoint.
+_LISTED = ("title", "licence", "grid", "inputs", "outputs", "folder", "refused")
 
 
 @catalog_app.command(name="list")
@@ -59,9 +64,41 @@ def show(name: str, /) -> None:
     name
         A name from `orbitds catalog list`.
     """
-    told = catalog.describe(name)
-    text = yaml.dump(told, Dumper=_Page, sort_keys=False, allow_unicode=True, width=64)
-    tell(text.rstrip())
+    _tell_page(catalog.describe(name))
+
+
+@catalog_app.command
+def checkpoints(name: str | None = None, /) -> None:
+    """List the checkpoints on this machine, or show one: what it takes and gives, where it lies.
+
+    Listed are those that ship and those in the cache of the Hugging Face Hub; any other can be
+    shown by its folder, or by its name on the Hub, hf://owner/name@revision.
+
+    Parameters
+    ----------
+    name
+        A name of the list, a folder, or a name on the Hub, from which it is then fetched.
+    """
+    from orbitds.card import card_of
+    from orbitds.description import find_checkpoint, known_checkpoints
+
+    known = known_checkpoints()
+    if name is not None:
+        _tell_page(card_of(known[name] if name in known else find_checkpoint(name)))
+        return
+    for each, folder in known.items():
+        tell(each)
+        try:
+            card = card_of(folder)
+        except (OSError, ValueError) as error:
+            card = {"refused": error}
+        for key in _LISTED:
+            if key in card:
+                told = card[key]
+                tell(_line(key, ", ".join(told) if isinstance(told, list) else str(told)))
+    if not known:
+        tell("none ships with this version, and none is in the cache of the Hugging Face Hub")
+    tell("\nbesides: a folder of yours, or hf://owner/name@revision (with orbitds[hub])")
 
 
 def check(
@@ -170,6 +207,23 @@ def prepare(
         tell(plan(recipe).describe())
     else:
         tell(f"training store: {make(recipe, output, workers=workers)}")
+
+
+def _line(key: str, text: str) -> str:
+    """Return a line below a name, or several, in which paths stay whole."""
+    return fill(
+        f"{key}: {text}",
+        78,
+        initial_indent=" " * 4,
+        subsequent_indent=" " * 8,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _tell_page(told: dict[str, Any]) -> None:
+    text = yaml.dump(told, Dumper=_Page, sort_keys=False, allow_unicode=True, width=64)
+    tell(text.rstrip())
 
 
 def tell(text: str) -> None:

@@ -49,7 +49,7 @@ class InferOptions(Frozen):
     """How to downscale, whatever the input."""
 
     checkpoint: str
-    """Checkpoint: a shipped name, or a folder."""
+    """Checkpoint: a shipped name, a folder, or `hf://owner/name@revision`."""
     output: Path
     """What to write: a path that ends in .nc or .zarr, or the address of a Zarr store."""
     variables: tuple[str, ...] | None = None
@@ -62,17 +62,30 @@ class InferOptions(Frozen):
     tiles: str = "auto"
     """Into how many tiles to cut each field: rows and columns such as `2x4`, or `auto`, the whole
     field at once unless it is too large."""
+    halo: PositiveInt | None = None
+    """Coarse cells around each tile; by default four more than the model's convolutions look over.
+    Neighbours are blended there."""
     batch_size: PositiveInt | Literal["auto"] = "auto"
-    """Tiles run at once, or `auto`, by the size of a tile."""
+    """Tiles run at once, or `auto`, by the free memory; halved where it runs out."""
     constraints: tuple[Constraint, ...] = ()
     """`order`: minimum <= mean <= maximum temperature. `conserve`: the mean of the fine cells of a
     coarse cell is its value. Physical bounds always hold."""
     missing: Literal["error", "mask"] | None = None
     """Whether NaN is an error, or marks cells that have no output either; by default what the
     catalog says of the input, and an error for a bare file."""
+    members: PositiveInt | None = None
+    """Fields to draw for each time, along a dimension `member`, from a checkpoint that gives
+    members; by default one, without the dimension."""
+    spread: bool = False
+    """Write the standard deviation of each variable too, as `<name>_spread`."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`, or `auto`: the first GPU if there is one; one each for several
     processes on a host."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """In which products are computed; `auto` is bfloat16 on GPUs that are fast in it, float32
+    elsewhere. Interpolation and physical values are in float32 at least."""
+    compile: bool = False
+    """Compile the model: worth its minute for a long job on a GPU."""
     share: str | None = None
     """Do a part of the job, the K-th of N as `K/N`, while other processes do theirs into the same
     output; torchrun, srun and SLURM arrays say it by themselves."""

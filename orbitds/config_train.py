@@ -174,8 +174,9 @@ class TrainConfig(Frozen):
     masked: MaskedConfig = MaskedConfig()
     """What the objective `masked` hides."""
     start_from: str | None = Field(default=None, alias="from")
-    """Checkpoint whose weights and statistics the run starts from: a shipped name, a folder, or
-    that of a run; heads whose shape differs, and variables it does not know, are made anew."""
+    """Checkpoint whose weights and statistics the run starts from: a shipped name, a folder, that
+    of a run, or `hf://owner/name@revision`; heads whose shape differs, and variables it does not
+    know, are made anew."""
     freeze: tuple[str, ...] = ()
     """Weights that stay as they are, by patterns of their names such as `trunk.blocks.*`."""
     tiles: TilesConfig = TilesConfig()

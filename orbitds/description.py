@@ -3,18 +3,25 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
+from orbitds import hub
 from orbitds.config import ModelConfig
 from orbitds.model.orbit2 import Orbit2Config
 from orbitds.normalize import Statistics
-from orbitds.resources import did_you_mean, share
+from orbitds.resources import did_you_mean, plain, share, shown
 from orbitds.schema import Frozen
 
 WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
+FILES = (WEIGHTS, DESCRIPTION, CLIMATOLOGY)
 SHIPPED = "data_catalog/checkpoints"
+# Bytes of a description; that of 75 variables has ten thousand.
+DESCRIPTION_BYTES = 2**24
+NEWEST = 2
+
+Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Description(Frozen):
@@ -30,11 +37,11 @@ class Description(Frozen):
     """Output variables."""
     statics: tuple[str, ...]
     """Fine static fields."""
-    factor: int
+    factor: PositiveInt
     """Fine cells along the edge of a coarse cell."""
     statistics: dict[str, Statistics]
     """Mean and standard deviation of each variable over the training period."""
-    spacing_km: tuple[float, float]
+    spacing_km: tuple[Spacing, Spacing]
     """Coarse and fine spacing of the training data."""
     same_product: bool = False
     """Whether the coarse training data are block means of the product of the targets, so that the
@@ -46,31 +53,53 @@ class Description(Frozen):
     provenance: dict[str, Any]
     """Pair, period, steps, versions: how the checkpoint came about."""
 
+    @model_validator(mode="after")
+    def _names_once(self) -> "Description":
+        for what in ("inputs", "outputs", "statics"):
+            names = getattr(self, what)
+            if len(set(names)) < len(names) or not (names or what == "statics"):
+                raise ValueError(f"{what} {shown(names)}, which should name each variable once")
+        return self
+
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
-    """Return the folder of a checkpoint, without reading it."""
-    path = Path(name_or_path)
-    shipped = sorted(p.name for p in share(SHIPPED).glob("*") if (p / DESCRIPTION).is_file())
-    if path.is_file():
-        raise ValueError(
-            f"Wanted a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, got the file {path}. "
-            "A .ckpt, .pt or .pth file is a pickle, which can run code when it is loaded: orbitds "
-            "does not. Export the run with `orbitds export`."
-        )
-    if str(name_or_path) in shipped:
-        path = share(f"{SHIPPED}/{name_or_path}")
-    elif not path.is_dir():
-        raise FileNotFoundError(
-            f"Wanted a checkpoint folder or one of the shipped checkpoints {shipped}, got "
-            f"{str(name_or_path)!r}. Check the path." + did_you_mean(str(path), shipped)
-        )
+    """Return the folder of a checkpoint, without reading it.
+
+    Parameters
+    ----------
+    name_or_path
+        The name of a shipped checkpoint, a folder, or a name on the Hugging Face Hub,
+        ``hf://owner/name@revision``.
+
+    Raises
+    ------
+    OSError
+        If there is none, or not all of it.
+    ValueError
+        If it is a pickle, the name is none, or a file is a link to another place.
+    """
+    if hub.is_hub_name(name_or_path):
+        path = hub.fetch(str(name_or_path), FILES)
+    else:
+        path = _local(name_or_path)
     missing = [name for name in (WEIGHTS, DESCRIPTION) if not (path / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"Wanted a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, got {path} without "
-            f"{' and '.join(missing)}. Export the run with `orbitds export`."
+            f"Wanted a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, got {name_or_path} "
+            f"without {' and '.join(missing)}. Export the run with `orbitds export`."
         )
     return path.resolve()
+
+
+def known_checkpoints() -> dict[str, Path]:
+    """Return the folders of the checkpoints that ship, and of those in the Hub's cache, by name."""
+    shipped = {name: share(f"{SHIPPED}/{name}") for name in _shipped()}
+    return shipped | hub.cached(DESCRIPTION)
+
+
+def name_of(folder: Path) -> str:
+    """Return what a checkpoint is called in outputs: its folder, or its repository and commit."""
+    return hub.snapshot_name(folder) or folder.name
 
 
 def file_hash(path: Path) -> str:
@@ -80,41 +109,112 @@ def file_hash(path: Path) -> str:
 
 
 def describe(folder: Path) -> Description:
-    """Return what a checkpoint folder says of itself, and check the hashes of its files.
+    """Return what a checkpoint folder says of itself; its other files are there, and not yet read.
 
     Raises
     ------
     FileNotFoundError
         If a file is missing.
     ValueError
-        If it says nothing that fits, or a file is damaged.
+        If it says nothing that fits, or a file lies elsewhere.
     """
-    return _describe(folder, file_hash(folder / DESCRIPTION))
+    description = parse_description(folder, read_description(folder))
+    for name in description.sha256:
+        member(folder, name)
+    return description
+
+
+def read_description(folder: Path) -> bytes:
+    """Return the content of a description: its hash is that of the whole checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If it is too long to be one.
+    """
+    path = member(folder, DESCRIPTION)
+    with path.open("rb") as file:
+        content = file.read(DESCRIPTION_BYTES + 1)
+    if len(content) > DESCRIPTION_BYTES:
+        raise ValueError(
+            f"Wanted the description of a checkpoint in {path}, got more than {DESCRIPTION_BYTES} "
+            "bytes. Export the run again."
+        )
+    return content
 
 
 @lru_cache(maxsize=4)
-def _describe(folder: Path, _description_hash: str) -> Description:
-    """Check a folder once per process; the hash makes a replaced checkpoint a new one."""
+def parse_description(folder: Path, content: bytes) -> Description:
+    """Return what the description of a folder says; it is worked through once per process."""
     try:
-        description = Description.model_validate_json((folder / DESCRIPTION).read_bytes())
+        description = Description.model_validate_json(content)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
-        raise ValueError(
-            f"Wanted the description of a checkpoint in {folder / DESCRIPTION}, got "
-            f"{told.strip()}. Export the run again."
-        ) from error
+        raise ValueError(_told(folder / DESCRIPTION, error)) from error
     if not {WEIGHTS} <= set(description.sha256) <= {WEIGHTS, CLIMATOLOGY}:
-        got = sorted(description.sha256)
+        got = shown(sorted(description.sha256))
         raise ValueError(f"Wanted hashes of {WEIGHTS} and {CLIMATOLOGY}, got {got}. Export again.")
-    for name, wanted in description.sha256.items():
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"Wanted {folder / name}, which the description beside it names, got no such file. "
-                "Copy or export the checkpoint again."
-            )
-        if (got := file_hash(folder / name)) != wanted:
-            raise ValueError(
-                f"Wanted {folder / name} with sha256 {wanted}, got {got}: the file is damaged or "
-                "was replaced. Copy or export the checkpoint again."
-            )
     return description
+
+
+def member(folder: Path, name: str) -> Path:
+    """Return the path of a file of a checkpoint: a regular file that lies in its folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or it is a pipe or a device.
+    ValueError
+        If it is a link that leads out of the folder; those in the Hub's cache lead to its store.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Wanted {path}, which belongs to the checkpoint, got no such file. Copy or export the "
+            "checkpoint again."
+        )
+    home = path.resolve()
+    if not any(home.is_relative_to(place) for place in (folder.resolve(), *hub.stores(folder))):
+        raise ValueError(
+            f"Wanted {path} in the folder of the checkpoint, got a link to {home}. Copy the file "
+            "to its place: a checkpoint is whole in its folder."
+        )
+    return path
+
+
+def _local(name_or_path: str | Path) -> Path:
+    path, shipped = Path(name_or_path), _shipped()
+    if path.is_file():
+        raise ValueError(
+            f"Wanted a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, got the file {path}. "
+            "A .ckpt, .pt or .pth file is a pickle, which can run code when it is loaded: orbitds "
+            "does not. Export the run with `orbitds export`."
+        )
+    if str(name_or_path) in shipped:
+        return share(f"{SHIPPED}/{name_or_path}")
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"Wanted a checkpoint folder, one of the shipped checkpoints {shipped} or a name on "
+            f"the Hugging Face Hub as hf://owner/name, got {str(name_or_path)!r}. Check the path."
+            + did_you_mean(str(path), shipped)
+        )
+    return path
+
+
+def _shipped() -> list[str]:
+    return sorted(path.name for path in share(SHIPPED).glob("*") if (path / DESCRIPTION).is_file())
+
+
+def _told(path: Path, error: ValidationError) -> str:
+    """Return what is wrong with a description, in what strangers wrote nothing that acts."""
+    details = error.errors()
+    wanted = f"Wanted the description of a checkpoint in {path}, got"
+    for item in details:
+        got = item["input"]
+        if item["loc"] == ("format",) and isinstance(got, int) and got > NEWEST:
+            return (
+                f"{wanted} format {got}, which is of a newer orbitds than this one, which knows "
+                f"formats 1 to {NEWEST}. Install a newer one: pip install -U orbitds."
+            )
+    places = [(".".join(map(str, item["loc"])), item["msg"]) for item in details]
+    told = "; ".join(f"{plain(place)} {plain(text)}".strip() for place, text in places[:5])
+    return f"{wanted} {told}. Export the run again."

@@ -41,7 +41,19 @@ class Grid:
     @classmethod
     def of(cls, ds: xr.Dataset | xr.DataArray) -> "Grid":
         """Return the grid of a dataset with canonical ``latitude`` and ``longitude``."""
-        return cls(_uniform(ds, "latitude", -1), _uniform(ds, "longitude", 1))
+        return cls.on(ds["latitude"].values, ds["longitude"].values)
+
+    @classmethod
+    def on(cls, latitude_deg: np.ndarray, longitude_deg: np.ndarray) -> "Grid":
+        """Return the grid on two axes.
+
+        Raises
+        ------
+        ValueError
+            If they are not uniform, one from north to south and the other from west to east.
+        """
+        rows = _uniform(latitude_deg, "latitude", -1)
+        return cls(rows, _uniform(longitude_deg, "longitude", 1))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -257,8 +269,8 @@ def block_mean(ds: xr.Dataset, factor: int, *, least_valid: float = 1.0) -> xr.D
     return result
 
 
-def _uniform(ds: xr.Dataset | xr.DataArray, axis: str, sign: int) -> np.ndarray:
-    values = np.asarray(ds[axis].values, dtype=np.float64)
+def _uniform(centres: np.ndarray, axis: str, sign: int) -> np.ndarray:
+    values = np.asarray(centres, dtype=np.float64)
     if values.size < 2:
         raise ValueError(
             f"Wanted at least two cells along {axis}, got {values.size}: the spacing is unknown. "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat
+from pydantic import Field, FiniteFloat
 from torch import Tensor
 
 from orbitds.schema import Frozen
@@ -14,11 +14,11 @@ from orbitds.variables import variable
 class Statistics(Frozen):
     """Mean and standard deviation of one variable over the training period."""
 
-    mean: float
+    mean: FiniteFloat
     """Area-weighted mean in the variable's unit; 0 where the transform needs none."""
-    std: float
+    std: float = Field(gt=0, allow_inf_nan=False)
     """Area-weighted standard deviation in the variable's unit; 1 where none is needed."""
-    threshold: NonNegativeFloat = 0.0
+    threshold: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Amounts up to this, in the variable's unit, count as none before the logarithm; 0 is off."""
 
 

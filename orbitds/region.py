@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from orbitds.grid import Grid
+from orbitds.resources import shown
+
+MONTHS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +28,14 @@ class Region:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "Region":
-        """Return the region that ``arrays`` describes."""
-        grid = Grid(arrays["latitude_deg"], arrays["longitude_deg"])
+        """Return the region that ``arrays`` describes.
+
+        Raises
+        ------
+        ValueError
+            If the coordinates are no uniform axes from north to south and from west to east.
+        """
+        grid = Grid.on(arrays["latitude_deg"], arrays["longitude_deg"])
         climatology = arrays.get("fine_climatology"), arrays.get("coarse_climatology")
         return cls(grid, arrays["statics"], *climatology)
 
@@ -80,3 +89,37 @@ def _coarse(places: slice | np.ndarray, factor: int) -> slice | np.ndarray:
     if isinstance(places, slice):
         return slice(places.start // factor, places.stop // factor)
     return places[::factor] // factor
+
+
+def check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], *, statics: int, outputs: int, factor: int
+) -> None:
+    """Refuse arrays that are not those of a region.
+
+    Parameters
+    ----------
+    shapes
+        By name, as of ``Region.arrays``.
+    statics, outputs
+        Number of static fields and of output variables.
+    factor
+        Fine cells along the edge of a coarse cell.
+
+    Raises
+    ------
+    ValueError
+        If a name or a shape is another one.
+    """
+    rows, columns = (shapes.get(f"{axis}_deg", ()) for axis in ("latitude", "longitude"))
+    wanted = {"latitude_deg": rows[:1], "longitude_deg": columns[:1]}
+    fine = rows[:1] + columns[:1]
+    wanted["statics"] = (statics, *fine)
+    if any(name.endswith("_climatology") for name in shapes):
+        wanted["fine_climatology"] = (MONTHS, outputs, *fine)
+        wanted["coarse_climatology"] = (MONTHS, outputs, *(size // factor for size in fine))
+    if dict(shapes) != wanted or len(fine) < 2 or any(size % factor for size in fine):
+        got = ", ".join(f"{shown(name)} {list(shape)}" for name, shape in list(shapes.items())[:9])
+        raise ValueError(
+            f"arrays {got}, where {statics} static fields and {outputs} outputs on axes of "
+            f"multiples of {factor} cells belong"
+        )

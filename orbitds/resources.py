@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+# Letters of what strangers wrote that a message repeats: of a literal, and of a sentence.
+LONGEST_SHOWN, LONGEST_TEXT = 80, 300
 _PACKAGE = Path(__file__).parent
 # A wheel carries the shared folders inside the package; a checkout has them at its top level.
 _ROOT = _PACKAGE / "_share" if (_PACKAGE / "_share").is_dir() else _PACKAGE.parent
@@ -74,6 +76,17 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name, or nothing."""
     near = difflib.get_close_matches(wrong, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown(written: object) -> str:
+    """Return the beginning of what a stranger wrote, as a literal that is fit for a terminal."""
+    text = ascii(written)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def plain(text: str) -> str:
+    """Return a stranger's text as it is if it is short and harmless, else its beginning."""
+    return text if text.isprintable() and len(text) <= LONGEST_TEXT else shown(text)[1:-1]
 
 
 def _strict_loader() -> type:

@@ -15,6 +15,7 @@ import pytest
 import torch
 import xarray as xr
 import yaml
+from safetensors.torch import load_file, save_file
 
 from orbitds.checkpoint import load_checkpoint
 from orbitds.description import file_hash
@@ -22,7 +23,7 @@ from orbitds.description import file_hash
 # How remedies begin.
 REMEDY = re.compile(
     r"[.?] (Change|Check|Choose|Coarsen|Copy|Correct|Did you mean|Drop|Export|Fill|Give|Leave|"
-    r"Make it|Move|Name|Regrid|Rename|Select|State it)\b"
+    r"Install|Make it|Move|Name|Regrid|Rename|Select|State it)\b"
 )
 CHANGES_NOTHING = "the folder is as it was"
 
@@ -333,6 +334,39 @@ def swap(folder):
     sign(folder)
 
 
+def nan_weights(folder):
+    path = folder / "weights.safetensors"
+    weights = load_file(path)
+    weights["trunk.norm.weight"][3] = np.nan
+    save_file(weights, path)
+    sign(folder)
+
+
+def endless_header(folder):
+    path = folder / "weights.safetensors"
+    path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:])
+    sign(folder)
+
+
+def link_out(folder):
+    path = folder / "weights.safetensors"
+    path.rename("elsewhere")
+    path.symlink_to(Path("elsewhere").resolve())
+
+
+def pipe(folder):
+    (folder / "climatology.safetensors").unlink()
+    os.mkfifo(folder / "climatology.safetensors")
+
+
+def endless_width(folder):
+    edit(folder, lambda content: content["model"].update(width=10**9))
+
+
+def no_spread(folder):
+    edit(folder, lambda content: content["statistics"]["eastward_wind"].update(std=0))
+
+
 def lose_weights(folder):
     (folder / "weights.safetensors").unlink()
 
@@ -390,13 +424,19 @@ DAMAGED = {
     cut_and_sign: r"Wanted weights that fit .*, got .*\. Export the run again",
     cut_climatology_and_sign: r"Wanted climatology and static fields in .*, got .*\. Export",
     swap: r"Wanted climatology and static fields in .*, got .*\. Export",
+    nan_weights: r"Wanted weights that fit .*, got NaN .* in 'trunk.norm.weight'\. Export",
+    endless_header: r"Wanted weights that fit .*, got a header of 18446744073709551615 .*\. Export",
+    link_out: r"Wanted .*weights.safetensors in the folder .*, got a link to .*elsewhere\. Copy",
+    pipe: r"Wanted .*climatology.safetensors, .*, got no such file\. Copy",
+    endless_width: r"Wanted weights that fit .*, got an architecture that cannot be .*\. Export",
+    no_spread: r"Wanted the description .*std Input should be greater than 0\. Export",
     lose_weights: r"Wanted a checkpoint folder .*, got .* without weights.safetensors\. Export",
     lose_climatology: r"Wanted .*climatology.safetensors.*, got .*[Nn]o such file.*\. C",
     lose_description: r"Wanted a checkpoint folder .*, got .* without orbitds.json\. Export",
     cut_description: r"Wanted the description of a checkpoint .*, got Invalid JSON.*\. Export",
     empty_description: r"Wanted the description .*, got model Field required; .*\. Export",
     other_width: r"Wanted weights that fit .*, got .*size mismatch.*\. Export",
-    other_format: r"Wanted the description .*, got format Input should be 1 or 2\. Export",
+    other_format: r"Wanted the description .*, got format 3, .*newer.*\. Install a newer one",
     further_file: r"Wanted hashes of .*, got \['../../elsewhere', .*\. Export",
     no_hash: r"Wanted hashes of weights.safetensors .*, got \['climatology.safetensors'\]\. Export",
 }
@@ -412,7 +452,9 @@ def test_a_damaged_checkpoint_is_refused(refused, files, coarse, damage):
 
 
 def test_a_checkpoint_that_does_not_exist_is_refused(refused, coarse):
-    told = r"Wanted a checkpoint folder or one of the shipped checkpoints \[.*\], got 'nune'.*Check"
+    told = (
+        r"Wanted a checkpoint folder, one of the shipped .*\[.*\] or .*hf://.*, got 'nune'\. Check"
+    )
     refused(*infer(checkpoint="nune"), told=told)
     refused(*score(coarse="coarse.nc", checkpoint="nune"), told=told)
     with pytest.raises(FileNotFoundError, match=told):

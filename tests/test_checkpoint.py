@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -276,7 +278,7 @@ def test_a_folder_that_is_no_checkpoint_is_told_what_it_lacks(tmp_path):
         (lambda d: d.pop("factor"), "factor"),
         (lambda d: d.update(factor="three"), "factor"),
         (lambda d: d["model"].update(heads=3), "heads"),
-        (lambda d: d.update(format=3), "format"),
+        (lambda d: d.update(format=0), "format"),
     ],
     ids=["unknown", "unknown in model", "unknown in row", "absent", "type", "value", "format"],
 )
@@ -381,6 +383,185 @@ def test_a_pickle_inside_is_refused_without_being_loaded(folder, tmp_path, name,
     with pytest.raises(ValueError, match=r"Export the run again"):
         load_checkpoint(folder)
     assert not trace.exists()
+
+
+# --- hostile ---
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d["model"].update(width=10**9),
+        lambda d: d["model"].update(width=10**30),
+        lambda d: d["model"].update(depth=10**9),
+        lambda d: d["model"].update(decoder_depth=10**12),
+        lambda d: d["model"].update(correction_depth=10**12),
+        lambda d: d["model"].update(position_octaves=10**12),
+        lambda d: d["model"].update(mlp_ratio=1e300),
+        lambda d: d["model"].update(patch=10**9),
+        lambda d: d.update(factor=10**9),
+        lambda d: d.update(factor=10**400),
+        lambda d: d.update(outputs=["no_such_variable"]),
+        lambda d: d.update(inputs=[f"x{i}" for i in range(10**5)]),
+        lambda d: d["model"].update(kind="vit", patch=10**5),
+    ],
+    ids=lambda edit: None,
+)
+def test_an_architecture_larger_than_its_weights_takes_no_memory(folder, edit):
+    change(folder, edit)
+    with pytest.raises(ValueError, match=r"weights that fit the architecture.*, got .*\. Export"):
+        load_checkpoint(folder)
+
+
+def renamed(folder, edit):
+    """Change the weights, and their hash."""
+    weights = load_file(folder / WEIGHTS)
+    edit(weights)
+    save_file(weights, folder / WEIGHTS)
+    replace_file(folder, WEIGHTS, (folder / WEIGHTS).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda w: w.pop("trunk.norm.weight"), r"missing 'trunk\.norm\.weight'"),
+        (lambda w: w.update({"../x": torch.zeros(1)}), r"unknown '\.\./x'"),
+        (lambda w: w.update({"\x1b[2J": torch.zeros(1)}), r"unknown '\\x1b\[2J'"),
+        (
+            lambda w: w.update({"trunk.norm.weight": torch.zeros(4, 4)}),
+            r"size mismatch for trunk\.norm\.weight: \[4, 4\] instead of \[16\]",
+        ),
+        (
+            lambda w: w["trunk.norm.weight"].fill_(torch.nan),
+            r"NaN or infinite values in 'trunk\.norm\.weight'",
+        ),
+        (
+            lambda w: w.update({"trunk.norm.weight": torch.ones(16).int()}),
+            r"'trunk\.norm\.weight' of type 'I32', not F64, F32",
+        ),
+        (
+            lambda w: w.update(
+                {"trunk.norm.weight": torch.full((16,), 1e300, dtype=torch.float64)}
+            ),
+            r"values of 'trunk\.norm\.weight' beyond float32",
+        ),
+    ],
+    ids=["missing", "unknown", "escape", "shape", "nan", "type", "range"],
+)
+def test_weights_that_do_not_fit_are_named(folder, edit, told):
+    renamed(folder, edit)
+    with pytest.raises(ValueError, match=rf"Wanted weights that fit .*, got {told}.*\. Export"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda r: r.update(latitude_deg=r["latitude_deg"][:-1]), "arrays "),
+        (lambda r: r.update(statics=r["statics"][:, 1:]), "arrays "),
+        (lambda r: r.update(statics=torch.zeros(2, 21, 33)), "arrays "),
+        (lambda r: r.update(fine_climatology=r["fine_climatology"][:11]), "arrays "),
+        (lambda r: r.update(coarse_climatology=r["fine_climatology"].clone()), "arrays "),
+        (lambda r: r.pop("coarse_climatology"), "arrays "),
+        (lambda r: r.update(more=torch.zeros(1)), "arrays "),
+        (lambda r: r["statics"].fill_(torch.nan), "NaN or infinite values in 'statics'"),
+        (lambda r: r["fine_climatology"][0, 0, 0].fill_(torch.inf), "NaN or inf.*'fine_climat"),
+        (lambda r: r["latitude_deg"].neg_(), "Wanted a uniform latitude axis"),
+        (lambda r: r["longitude_deg"][3].add_(5), "Wanted a uniform longitude axis"),
+    ],
+    ids=lambda value: None,
+)
+def test_a_climatology_that_does_not_fit_is_refused(folder, edit, told):
+    arrays = load_file(folder / CLIMATOLOGY)
+    edit(arrays)
+    save_file(arrays, folder / CLIMATOLOGY)
+    replace_file(folder, CLIMATOLOGY, (folder / CLIMATOLOGY).read_bytes())
+    with pytest.raises(ValueError, match=rf"Wanted climatology and .*, got {told}.*\. Export the"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("std", [0, -1.0, float("nan"), float("inf")])
+def test_statistics_that_would_divide_by_nothing_are_refused(folder, std):
+    change(folder, lambda d: d["statistics"]["orography"].update(std=std))
+    with pytest.raises(ValueError, match=r"description .*statistics.orography.std .*\. Export"):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_of_a_newer_orbitds_says_so(folder):
+    change(folder, lambda d: d.update(format=3, invented="later"))
+    with pytest.raises(
+        ValueError, match=r"got format 3, .*a newer orbitds.*pip install -U orbitds"
+    ):
+        load_checkpoint(folder)
+
+
+# --- memory, and other processes ---
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_weights_in_another_precision_load_into_float32(folder, dtype):
+    weights = load_file(folder / WEIGHTS)
+    renamed(folder, lambda w: w.update({name: t.to(dtype) for name, t in w.items()}))
+    loaded = load_checkpoint(folder).model
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, weights[name].to(dtype).float())
+    assert outputs_finite(loaded)
+
+
+def outputs_finite(model):
+    """Whether a model of the pair answers."""
+    fields = torch.zeros(1, len(model.inputs), 7, 11)
+    told = {"latitude_deg": torch.linspace(60, -60, 7)[None]}
+    told |= {"longitude_deg": torch.linspace(0, 300, 11)[None]}
+    with torch.inference_mode():
+        fine = model(fields, spacing_km=torch.tensor([[600.0, 200.0]]), **told)
+    return bool(fine.isfinite().all())
+
+
+def test_loading_draws_no_random_numbers_and_leaves_nothing_without_memory(folder):
+    before = torch.get_rng_state()
+    model = load_checkpoint(folder).model
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not [
+        name for name, t in (*model.named_parameters(), *model.named_buffers()) if t.is_meta
+    ]
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_a_default_device_of_the_caller_changes_nothing(folder):
+    with torch.device("meta"):
+        model = load_checkpoint(folder).model
+    assert all(held.device.type == "cpu" for held in (*model.parameters(), *model.buffers()))
+
+
+def test_a_checkpoint_travels_as_its_folder_and_identity(folder, statistics):
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.folder == folder.resolve()
+    assert checkpoint.identity == file_hash(folder / DESCRIPTION)
+    sent = pickle.dumps(checkpoint)
+    assert len(sent) < 500
+    assert pickle.loads(sent) is checkpoint, "loaded once in a process"
+    shutil.rmtree(folder)
+    save(folder, random_model(), statistics)
+    with pytest.raises(ValueError, match=r"Wanted the checkpoint in .* that the job began with"):
+        pickle.loads(sent)
+
+
+def test_a_changed_checkpoint_travels_as_it_is(folder):
+    checkpoint = replace(load_checkpoint(folder), region=None)
+    assert checkpoint.folder is checkpoint.identity is None
+    there = pickle.loads(pickle.dumps(checkpoint))
+    assert there.region is None
+    assert there.description == checkpoint.description
+    for name, tensor in there.model.state_dict().items():
+        assert torch.equal(tensor, checkpoint.model.state_dict()[name])
+
+
+def test_threads_that_ask_at_once_get_one(folder):
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(load_checkpoint, [folder] * 8))
+    assert all(checkpoint is found[0] for checkpoint in found)
 
 
 # --- what stands there already ------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -81,6 +82,57 @@ def test_catalog_show_knows_the_nearest_name(orbitds):
     answer = orbitds("catalog", "show", name[:-1])
     assert answer.code != 0
     assert f"got '{name[:-1]}'. Did you mean '{name}'?" in answer.err
+
+
+# --- checkpoints ---
+
+
+@pytest.fixture
+def known(checkpoint_folder, tmp_path, monkeypatch):
+    """Three that are known: a good one, one in the cache, and a damaged one."""
+    good, damaged = tmp_path / "small", tmp_path / "damaged"
+    cached = tmp_path / "models--climate--winds/snapshots" / ("0" * 40)
+    for folder in (good, damaged, cached):
+        shutil.copytree(checkpoint_folder, folder)
+    (damaged / "orbitds.json").write_text("{}")
+    found = {"small": good, "damaged": damaged, "hf://climate/winds@000000000000": cached}
+    monkeypatch.setattr("orbitds.description.known_checkpoints", lambda: found)
+    return found
+
+
+def test_checkpoints_are_listed_with_what_they_take_and_give(orbitds, known):
+    answer = orbitds("catalog", "checkpoints")
+    assert answer.code == 0
+    first = answer.out.split("damaged")[0]
+    assert first.startswith(
+        "small\n    licence: not stated\n    grid: 2859 km to 953.1 km, 3 times"
+    )
+    assert "inputs: eastward_wind, total_precipitation_24hr" in first
+    assert re.search(r"^damaged\n    refused: Wanted the description", answer.out, re.M)
+    assert "hf://climate/winds@000000000000\n" in answer.out
+    assert "hf://owner/name@revision" in answer.out
+
+
+def test_a_list_without_checkpoints_says_where_they_come_from(orbitds, monkeypatch):
+    monkeypatch.setattr("orbitds.description.known_checkpoints", dict)
+    answer = orbitds("catalog", "checkpoints")
+    assert answer.code == 0
+    assert answer.out.startswith("none ships with this version")
+    assert "hf://owner/name@revision" in answer.out
+
+
+def test_a_checkpoint_is_shown_by_its_name_and_by_its_folder(orbitds, known):
+    for name in ("small", "hf://climate/winds@000000000000", str(known["small"])):
+        answer = orbitds("catalog", "checkpoints", name)
+        assert answer.code == 0
+        shown = yaml.safe_load(answer.out)
+        assert shown["outputs"] == ["eastward_wind", "total_precipitation_24hr"]
+        assert shown["licence"] == "not stated"
+        assert set(shown["sha256"]) == {"weights.safetensors", "climatology.safetensors"}
+    answer = orbitds("catalog", "checkpoints", "damaged")
+    assert answer.code == 1
+    assert "Wanted the description" in answer.err
+    assert orbitds("catalog", "checkpoints", "none").code == 1
 
 
 # --- check ---

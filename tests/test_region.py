@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orbitds.grid import Grid
-from orbitds.region import Region
+from orbitds.region import MONTHS, Region, check_shapes
 
 # 6 x 10 coarse cells of 3 x 3 fine ones over the globe
 FACTOR, ROWS, COLUMNS = 3, 6, 10
@@ -92,3 +92,56 @@ def test_arrays_describe_a_region(region):
     np.testing.assert_array_equal(back.grid.longitude_deg, region.grid.longitude_deg)
     bare = Region.of(Region(region.grid, region.statics).arrays())
     assert bare.fine_climatology is bare.coarse_climatology is None
+
+
+# --- what is stored ---
+
+SIZES = {"statics": 1, "outputs": 2, "factor": FACTOR}
+
+
+def shapes_of(region):
+    return {name: array.shape for name, array in region.arrays().items()}
+
+
+def test_a_regions_own_arrays_fit(region):
+    check_shapes(shapes_of(region), **SIZES)
+    back = Region.of(region.arrays())
+    assert back.grid.matches(region.grid)
+    np.testing.assert_array_equal(back.fine_climatology, region.fine_climatology)
+    plain = {name: shape for name, shape in shapes_of(region).items() if "climatology" not in name}
+    check_shapes(plain, **SIZES)
+
+
+@pytest.mark.parametrize(
+    ("change", "sizes"),
+    [
+        ({}, {"statics": 2}),
+        ({}, {"outputs": 1}),
+        ({}, {"factor": 2}),
+        ({}, {"factor": 4}),
+        ({"latitude_deg": ()}, {}),
+        ({"latitude_deg": (18, 1)}, {}),
+        ({"longitude_deg": (31,)}, {}),
+        ({"statics": (1, 18)}, {}),
+        ({"fine_climatology": (MONTHS - 1, 2, 18, 30)}, {}),
+        ({"coarse_climatology": (MONTHS, 2, 6, 11)}, {}),
+        ({"code": (1,)}, {}),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(region, change, sizes):
+    with pytest.raises(ValueError, match=r"arrays .*, where \d static fields and \d outputs"):
+        check_shapes(shapes_of(region) | change, **SIZES | sizes)
+
+
+@pytest.mark.parametrize("name", ["latitude_deg", "statics", "coarse_climatology"])
+def test_an_absent_array_is_refused(region, name):
+    shapes = shapes_of(region)
+    del shapes[name]
+    with pytest.raises(ValueError, match="arrays "):
+        check_shapes(shapes, **SIZES)
+
+
+def test_axes_the_wrong_way_round_are_refused(region):
+    arrays = region.arrays() | {"latitude_deg": region.grid.latitude_deg[::-1]}
+    with pytest.raises(ValueError, match="uniform latitude axis"):
+        Region.of(arrays)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from orbitds import resources
-from orbitds.resources import did_you_mean, locate, names, read_yaml, share
+from orbitds.resources import did_you_mean, locate, names, plain, read_yaml, share, shown
 
 FOLDER = "configs/model"
 
@@ -135,3 +135,13 @@ def test_hint_is_the_nearest_name_or_nothing():
     assert did_you_mean("orografy", iter(known)) == " Did you mean 'orography'?"
     assert did_you_mean("xyz", known) == ""
     assert did_you_mean("orography", []) == ""
+
+
+def test_what_strangers_wrote_is_shown_short_and_harmless():
+    assert shown("winds") == "'winds'"
+    assert shown("\x1b[31m\n") == r"'\x1b[31m\n'"
+    assert shown("é") == r"'\xe9'"
+    assert shown("x" * 1000) == "'" + "x" * 79 + "..."
+    assert plain("Winds, é, 10 m") == "Winds, é, 10 m"
+    assert plain("a\x1b[31m") == r"a\x1b[31m"
+    assert len(plain("x" * 10**6)) < 100

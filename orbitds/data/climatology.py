@@ -8,8 +8,7 @@ import xarray as xr
 
 from orbitds.data.blocks import time_blocks
 from orbitds.data.pair import Pair, stack
-
-MONTHS = 12
+from orbitds.region import MONTHS
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,9 +75,9 @@ class Layout:
                 fine = fine.assign_coords({bounds: edges})
         if "time" not in self.names:
             fine = fine.isel(time=0, drop=True)
-        return self._named(fine.transpose(*self._order_of(fine), ...))
+        return self._named(fine.transpose(*self.order_of(fine), ...))
 
-    def _order_of(self, fine: xr.Dataset) -> list[str]:
+    def order_of(self, fine: xr.Dataset) -> list[str]:
         """Return the order of dimensions in canonical names, that of members included."""
         order = list(self.order)
         if MEMBER in fine.dims:

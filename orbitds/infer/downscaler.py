@@ -25,7 +25,7 @@ from orbitds.infer.seams import Seams
 from orbitds.infer.source import Source
 from orbitds.infer.sweep import Sweep, frame_of, sweep_for
 from orbitds.infer.template import dress
-from orbitds.infer.tiling import Tiles, check_tiles, cut_for
+from orbitds.infer.tiling import Tiles, check_tiles, cut_for, halo_of
 from orbitds.tiles import TileGrid
 
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
@@ -46,6 +46,9 @@ class Downscaler:
     tiles
         ``(rows, columns)``; ``"auto"`` for the whole field where its windows fit into the free
         memory, else as few tiles as do. By default the whole field is one window.
+    halo
+        Coarse cells around a tile: beyond those over which the model's convolutions look,
+        neighbours are blended. By default four of them.
     batch_size
         Windows run at once; ``"auto"`` or None chooses by the memory of the device. With a number
         each batch is filled up to it, so that nothing depends on how many windows there are.
@@ -68,6 +71,7 @@ class Downscaler:
         *,
         variables: Sequence[str] | None = None,
         tiles: Tiles = None,
+        halo: int | None = None,
         batch_size: BatchSize = None,
         constraints: Sequence[str] = (),
         missing: Missing = "error",
@@ -80,6 +84,8 @@ class Downscaler:
         self.source = Source.of(checkpoint)
         self.variables = check_variables(variables, self.checkpoint)
         self.tiles: Tiles = check_tiles(tiles)
+        self.halo = halo
+        halo_of(self.checkpoint.model, halo)  # refused before anything is written
         self.batch_size = check_batch_size(batch_size)
         self.constraints = check_constraints(constraints, self.checkpoint, self.variables)
         self.missing: Missing = check_missing(missing)
@@ -138,9 +144,9 @@ class Downscaler:
         if tiles == "auto" and model.window is None:
             if grid.shape not in self._fixed:
                 free = free_bytes(choose_device(self.device))
-                self._fixed[grid.shape] = choose_tiles(model, grid, free, self.dtype)
+                self._fixed[grid.shape] = choose_tiles(model, grid, free, self.dtype, self.halo)
             tiles = self._fixed[grid.shape]
-        return cut_for(model, grid, None if tiles == "auto" else tiles)
+        return cut_for(model, grid, None if tiles == "auto" else tiles, self.halo)
 
     def window_of(self, grid: Grid, part: Part) -> tuple[range, np.ndarray]:
         """Return the coarse cells that must be read to compute a part of a field.

@@ -1,7 +1,7 @@
 """What a job asks of the downscaler: tiles, a block of coarse fields, the fine values of a unit."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -9,13 +9,25 @@ import xarray as xr
 from orbitds.data.layout import Layout
 from orbitds.grid import Grid
 from orbitds.infer.downscaler import Downscaler
-from orbitds.infer.tiling import cut_for
+from orbitds.infer.part import Part
+from orbitds.infer.seams import Seams
 from orbitds.infer.units import Unit
 from orbitds.tiles import TileGrid
 
 # Coarse values read at once, of several units if they are small: chunks of an input often hold
 # more times than a unit, and would be read again for each.
 READ_BYTES = 2**27
+# Threads that read and decompress chunks at once.
+READERS = 4
+
+
+class Computed(NamedTuple):
+    """What is computed of a unit."""
+
+    fields: dict[str, np.ndarray]
+    """Fine values by variable, their axes in the caller's order."""
+    seams: Seams | None
+    """Jumps where tiles meet; None without tiles."""
 
 
 class Engine:
@@ -39,6 +51,8 @@ class Engine:
         self.factor = self.downscaler.checkpoint.factor
         self._order = layout.fine_order(self.factor)
         self._ahead: tuple[range, xr.Dataset] | None = None
+        self.empty_times: np.ndarray | None = None
+        """At which times a variable has no value in the whole field; set once it is known."""
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -55,10 +69,15 @@ class Engine:
         return sorted(edges if falls else {height - edge for edge in edges})
 
     def read(self, unit: Unit, following: Sequence[Unit] = ()) -> xr.Dataset:
-        """Return the coarse fields of a unit's times; those of the following ones may be kept.
+        """Return the coarse fields that a unit needs; those of the following ones may be kept.
 
         Only one thread may read.
         """
+        if len(unit.rows) < self.grid.shape[0]:  # a band: what lies around it, and nothing ahead
+            rows, columns = self.downscaler.window_of(self.grid, self.part_of(unit))
+            times = slice(unit.times.start, unit.times.stop)
+            window = {"latitude": slice(rows.start, rows.stop), "longitude": as_slice(columns)}
+            return _loaded(self.coarse.isel(time=times, **window))
         if self._ahead is None or not _within(unit.times, self._ahead[0]):
             times = unit.times
             for other in following:
@@ -67,35 +86,38 @@ class Engine:
                     break
                 times = longer
             self._ahead = None  # not two of them in memory
-            lazy = self.coarse.isel(time=slice(times.start, times.stop))
-            # threads of its own: those of the default pool may be the caller's
-            self._ahead = times, lazy.load(scheduler="threads", num_workers=4)
+            self._ahead = times, _loaded(self.coarse.isel(time=slice(times.start, times.stop)))
         times, block = self._ahead
         first = unit.times.start - times.start
         return block.isel(time=slice(first, first + len(unit.times)))
 
-    def compute(self, block: xr.Dataset, unit: Unit) -> dict[str, np.ndarray]:
-        """Return the fine values of a unit by variable, their axes in the caller's order."""
+    def compute(self, block: xr.Dataset, unit: Unit) -> Computed:
+        """Return the fine values of a unit, of a block as ``read`` gives it."""
+        part, empty = self.part_of(unit), self.empty_times
+        if empty is not None:
+            empty = empty[unit.times.start : unit.times.stop]
+        fine, seams = self.downscaler.compute_with_seams(block, self.grid, part, empty_times=empty)
         rows, columns = self._order["latitude"], self._order["longitude"]
         rows = rows[unit.rows.start * self.factor : unit.rows.stop * self.factor]
-        first, stop = int(rows.min()), int(rows.max()) + 1
-        fine = self._part(block, range(first // self.factor, stop // self.factor))
-        fine = fine.isel(latitude=rows - first, longitude=columns)
+        first = part.rows.start * self.factor
+        fine = fine.isel(latitude=as_slice(rows - first), longitude=as_slice(columns))
         if "time" not in self.layout.names:
             fine = fine.isel(time=0, drop=True)
-        fine = fine.transpose(*self.layout.order, ...)
-        return {
+        fine = fine.transpose(*self.layout.order_of(fine), ...)
+        fields = {
             str(name): np.ascontiguousarray(field.values, dtype=np.float32)
             for name, field in fine.data_vars.items()
         }
+        return Computed(fields, seams)
 
-    def _part(self, block: xr.Dataset, rows: range) -> xr.Dataset:
-        """Return the canonical fine fields of canonical coarse rows."""
-        fine = self.downscaler(block)
-        return fine.isel(latitude=slice(rows.start * self.factor, rows.stop * self.factor))
+    def part_of(self, unit: Unit) -> Part:
+        """Return the canonical coarse cells of a unit, whose rows are in the caller's order."""
+        rows = self._order["latitude"][unit.rows.start * self.factor : unit.rows.stop * self.factor]
+        first, stop = int(rows.min()), int(rows.max()) + 1
+        return Part(range(first // self.factor, stop // self.factor), range(self.grid.shape[1]))
 
     def _cut(self) -> TileGrid:
-        return cut_for(self.downscaler.checkpoint.model, self.grid, self.downscaler.tiles)
+        return self.downscaler.tiles_for(self.grid)
 
     def _bytes(self, times: range) -> int:
         return len(times) * sum(
@@ -105,3 +127,19 @@ class Engine:
 
 def _within(part: range, whole: range) -> bool:
     return whole.start <= part.start and part.stop <= whole.stop
+
+
+def _loaded(lazy: xr.Dataset) -> xr.Dataset:
+    # threads of its own: those of the default pool may be the caller's
+    return lazy.load(scheduler="threads", num_workers=READERS)
+
+
+def as_slice(places: np.ndarray) -> slice | np.ndarray:
+    """Return places that follow each other, forwards or backwards, as a slice: no copy is made."""
+    steps = np.diff(places)
+    first, last = int(places[0]), int(places[-1])
+    if (steps == 1).all():
+        return slice(first, last + 1)
+    if (steps == -1).all():
+        return slice(first, last - 1 if last else None, -1)
+    return places

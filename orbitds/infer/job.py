@@ -89,10 +89,15 @@ def plan_job(
         "checkpoint": config.checkpoint,
         "variables": config.variables,
         "tiles": tiles or parse_tiles(config.tiles),
-        "batch_size": None if config.batch_size == "auto" else config.batch_size,
+        "halo": config.halo,
+        "batch_size": config.batch_size,
         "constraints": config.constraints,
         "missing": missing,
+        "members": config.members,
+        "spread": config.spread,
         "device": device,
+        "dtype": None if config.dtype == "auto" else config.dtype,
+        "compile": config.compile,
     }
     # files are often chunked by single times: too small to read
     fine = downscale(ds.chunk("auto"), **options)
@@ -127,7 +132,8 @@ def parse_tiles(text: str | None) -> Tiles:
 def _identity(
     config: InferConfig, engine: Engine, units: Units, missing: Missing
 ) -> dict[str, Any]:
-    kept = ("time", "region", "tiles", "batch_size", "constraints", "split", "zarr_format")
+    kept = ("time", "region", "tiles", "halo", "batch_size", "constraints", "members", "spread")
+    kept = (*kept, "compile", "split", "zarr_format")
     options = config.model_dump(mode="json", include=set(kept))
     folder = find_checkpoint(config.checkpoint)
     return {
@@ -137,6 +143,7 @@ def _identity(
         "variables": list(engine.downscaler.variables),
         **options,
         "missing": missing,
+        "dtype": engine.downscaler.dtype,
         "device": choose_device(engine.downscaler.device).type,
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "units": [units.times, units.rows, units.block_times, units.block_rows],

@@ -58,8 +58,10 @@ def on_fine_cells(coarse: Bool[np.ndarray, "*B H W"], factor: int) -> Bool[np.nd
 
 def count_masked(
     coarse: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str], factor: int
-) -> dict[str, int]:
-    """Return how many fine cells of each output are missing, reading in blocks of time.
+) -> tuple[dict[str, int], list[int]]:
+    """Return how many fine cells of each output are missing, and the times without an answer.
+
+    The fields are read in blocks of time.
 
     Raises
     ------
@@ -67,12 +69,17 @@ def count_masked(
         If an input has no value at any time.
     """
     counts, gaps = np.zeros(len(outputs), dtype=np.int64), np.zeros(len(inputs), dtype=np.int64)
+    empty, first = [], 0
     for (block,) in time_blocks(coarse):
-        fields = stack(block, inputs).transpose("time", ...).values
-        counts += missing_cells(np.isnan(fields), inputs, outputs).sum(axis=(0, 2, 3))
-        gaps += np.isnan(fields).sum(axis=(0, 2, 3))
+        missing = np.isnan(stack(block, inputs).transpose("time", ...).values)
+        counts += missing_cells(missing, inputs, outputs).sum(axis=(0, 2, 3))
+        gaps += missing.sum(axis=(0, 2, 3))
+        without = np.flatnonzero(np.any(np.all(missing, axis=(2, 3)), axis=1))
+        empty += [first + int(place) for place in without]
+        first += len(missing)
     check_some_values(dict(zip(inputs, map(int, gaps), strict=True)), coarse[inputs[0]].size)
-    return {name: int(count) * factor**2 for name, count in zip(outputs, counts, strict=True)}
+    told = {name: int(count) * factor**2 for name, count in zip(outputs, counts, strict=True)}
+    return told, empty
 
 
 def check_some_values(missing: Mapping[str, int], cells: int) -> None:

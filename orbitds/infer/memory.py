@@ -99,7 +99,11 @@ def free_bytes(device: torch.device) -> int:
 
 
 def choose_tiles(
-    model: DownscalingModel, grid: Grid, free_bytes: int, dtype: Dtype = "float32"
+    model: DownscalingModel,
+    grid: Grid,
+    free_bytes: int,
+    dtype: Dtype = "float32",
+    halo: int | None = None,
 ) -> tuple[int, int]:
     """Return rows and columns of tiles whose windows fit into memory: one if the field does.
 
@@ -117,7 +121,7 @@ def choose_tiles(
     if height * width <= largest:
         return 1, 1
     try:
-        return plan(height, width, largest, halo_of(model))
+        return plan(height, width, largest, halo_of(model, halo))
     except ValueError as error:
         raise ValueError(
             f"Wanted memory for a window of the model, got {free_bytes / 2**20:.0f} MiB, which "

@@ -157,20 +157,6 @@ def _save(path: Path, values: np.ndarray) -> None:
 
 def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None, plane: set[str]) -> None:
     """Write everything but the values; a chunk is a plane, the whole field at one time."""
-    encoding = {
-        name: {
-            "dtype": "float32",
-            "zlib": True,
-            "complevel": 1,
-            "shuffle": True,
-            "chunksizes": tuple(size if dim in plane else 1 for dim, size in field.sizes.items()),
-        }
-        for name, field in fine.data_vars.items()
-    }
-    # CF allows coordinates no fill value
-    plain = {
-        name: {"_FillValue": None} for name, axis in fine.coords.items() if axis.dtype.kind == "f"
-    }
     empty = fine.assign(
         {
             name: field.copy(data=dask.array.zeros(field.shape, np.float32, chunks=-1))
@@ -181,7 +167,6 @@ def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None, plane: set[s
     values = empty.to_netcdf(
         path,
         engine="netcdf4",
-        encoding=encoding | plain,
         unlimited_dims=[time] if time else [],
         compute=False,  # the zeros are never written
     )

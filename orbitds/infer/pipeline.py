@@ -2,20 +2,16 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from orbitds.infer.units import Unit
 from orbitds.mistakes import MISTAKES
 
 # Units read ahead, and units whose values wait for the disk: memory holds these and one between.
 READ_AHEAD, WRITE_BEHIND = 2, 2
-
-Fields = Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -34,8 +30,8 @@ class Spent:
 def work(
     units: Iterator[Unit],
     read: Callable[[Unit], Any],
-    compute: Callable[[Any, Unit], Fields],
-    write: Callable[[Unit, Fields], None],
+    compute: Callable[[Any, Unit], Any],
+    write: Callable[[Unit, Any], None],
     *,
     spent: Spent,
     stops: Callable[[], bool],
@@ -82,7 +78,7 @@ def work(
             try:
                 block, seconds = future.result()
                 spent.reading_s += seconds
-                fields, seconds = _timed(compute, block, unit)
+                computed, seconds = _timed(compute, block, unit)
                 spent.computing_s += seconds
             except MISTAKES as error:
                 if not failed(unit, error):
@@ -90,8 +86,8 @@ def work(
                 continue
             while len(going) >= WRITE_BEHIND or (going and going[0][1].done()):
                 landed(*going.popleft())
-            going.append((unit, writers.submit(_seconds, write, unit, fields)))
-            del block, fields  # while the next ones come
+            going.append((unit, writers.submit(_seconds, write, unit, computed)))
+            del block, computed  # while the next ones come
         while going:
             landed(*going.popleft())
     finally:

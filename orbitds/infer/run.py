@@ -5,21 +5,27 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
 
+import numpy as np
 import torch
 import xarray as xr
 
 from orbitds.catalog import open_datasets
 from orbitds.config import InferConfig
 from orbitds.data.door import declared_missing
+from orbitds.data.layout import MEMBER
 from orbitds.data.values import Missing
 from orbitds.infer.claims import END
+from orbitds.infer.distribution import SPREAD
+from orbitds.infer.engine import Computed
 from orbitds.infer.entry import Entry, enter_job, told_of
 from orbitds.infer.job import Job, plan_job
+from orbitds.infer.manifest import Manifest
 from orbitds.infer.mask import count_masked
 from orbitds.infer.netcdf_output import NetcdfOutput
-from orbitds.infer.pipeline import Fields, Spent, work
+from orbitds.infer.pipeline import Spent, work
+from orbitds.infer.seams import Seams
 from orbitds.infer.shares import Share, share_of
 from orbitds.infer.summary import Plan, Summary, plan_of, summary_of, targets
 from orbitds.infer.units import Unit
@@ -74,9 +80,21 @@ def run(config: InferConfig) -> Summary:
 
 def _laid_out(config: InferConfig, coarse: xr.Dataset, share: Share) -> tuple[Job, Output]:
     missing: Missing = config.missing or declared_missing(config.input[0])
-    job = plan_job(config, coarse, missing=missing, device=_device(config.device, share))
-    output = NetcdfOutput(job) if config.output.suffix == ".nc" else ZarrOutput(job)
+    told = {"missing": missing, "device": _device(config.device, share)}
+    job = plan_job(config, coarse, **told)
+    output = _output(job)
+    begun = Manifest(output.notes).begun()
+    if begun is not None and config.tiles == "auto":
+        # chosen by the memory that was free where the job was begun
+        tiles = tuple(begun["settled"].get("tiles", job.engine.tiles))
+        if tiles != job.engine.tiles:
+            job = plan_job(config, coarse, **told, tiles=tiles)
+            output = _output(job)
     return job, output
+
+
+def _output(job: Job) -> Output:
+    return NetcdfOutput(job) if job.config.output.suffix == ".nc" else ZarrOutput(job)
 
 
 def _device(name: str, share: Share) -> str | None:
@@ -87,16 +105,24 @@ def _device(name: str, share: Share) -> str | None:
 
 
 def _settle(job: Job) -> dict:
-    """Count the masked cells beforehand: attributes are written before the values."""
+    """Fix what all processes need alike: tiles, and cells without a value.
+
+    These are counted beforehand: attributes are written before the values.
+    """
     engine = job.engine
+    settled: dict = {"tiles": list(engine.tiles)}
     if engine.downscaler.missing != "mask":
-        return {}
+        return settled
     checkpoint = engine.downscaler.checkpoint
-    counts = count_masked(engine.coarse, checkpoint.inputs, checkpoint.outputs, engine.factor)
+    counts, empty = count_masked(
+        engine.coarse, checkpoint.inputs, checkpoint.outputs, engine.factor
+    )
+    masked = {}
     for name, field in job.fine.data_vars.items():
-        share = counts[str(name)] / field.size
-        sys.stderr.write(f"masked: {counts[str(name)]} cells of {name} ({share:.1%})\n")
-    return {"masked": counts}
+        count = counts[str(name).removesuffix(SPREAD)] * field.sizes.get(MEMBER, 1)
+        masked[str(name)] = count
+        sys.stderr.write(f"masked: {count} cells of {name} ({count / field.size:.1%})\n")
+    return settled | {"masked": masked, "empty": empty}
 
 
 def _carried_out(job: Job, output: Output, entry: Entry, share: Share, spent: Spent) -> Summary:
@@ -116,6 +142,7 @@ def _carried_out(job: Job, output: Output, entry: Entry, share: Share, spent: Sp
         if (reason := signals.reason()) and len(finished) < count:
             raise _left(job, entry, reason)
         _check_failures(job, entry, spent, finished)
+        seams = _seams(job, entry)
         is_whole = len(finished) == count and entry.claims.take(END)
         if is_whole and manifest.begun() is not None:
             fine = told_of(job, entry.settled)
@@ -123,8 +150,21 @@ def _carried_out(job: Job, output: Output, entry: Entry, share: Share, spent: Sp
             manifest.notes.remove()
     seconds = time.monotonic() - started
     return summary_of(
-        job, output, spent, finished=len(finished), is_whole=is_whole, seconds=seconds
+        job,
+        output,
+        spent,
+        finished=len(finished),
+        is_whole=is_whole,
+        seconds=seconds,
+        seams=seams,
     )
+
+
+def _seams(job: Job, entry: Entry) -> Seams | None:
+    """Return the sums of all units that are finished, by whichever process; None without tiles."""
+    records = entry.manifest.records(len(job.units)).values()
+    found = [Seams.of(record["seams"]) for record in records if record.get("seams")]
+    return reduce(Seams.merge, found) if found else None
 
 
 def _work(
@@ -138,10 +178,14 @@ def _work(
 ) -> None:
     own = [number for number in share.of(len(job.units)) if number not in finished]
     units = _claimed(job, entry, own)
+    if "empty" in entry.settled:
+        empty = np.isin(np.arange(job.units.times), entry.settled["empty"])
+        job.engine.empty_times = empty
 
-    def write(unit: Unit, fields: Fields) -> None:
-        files = output.write(unit, fields)
-        entry.manifest.finish(unit.number, files)
+    def write(unit: Unit, computed: Computed) -> None:
+        files = output.write(unit, computed.fields)
+        seams = computed.seams
+        entry.manifest.finish(unit.number, files, seams=None if seams is None else seams.values)
         entry.claims.release_unit(unit.number)
 
     def read(unit: Unit) -> xr.Dataset:

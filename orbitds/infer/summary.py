@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orbitds.infer.job import Job
 from orbitds.infer.pipeline import Spent
+from orbitds.infer.seams import Seams
 from orbitds.infer.shares import Share
 from orbitds.infer.writers import Output
 from orbitds.sources import address
@@ -83,6 +84,9 @@ class Summary:
     reading_s: float
     computing_s: float
     writing_s: float
+    seam_index: Mapping[str, float | None]
+    """How much a variable jumps where tiles meet, over what is expected there: 1 is no seam. Of all
+    units that are finished; empty without tiles."""
 
     def describe(self) -> str:
         """Return the summary for people."""
@@ -93,6 +97,12 @@ class Summary:
                 f"{self.cells_per_s:.3g} cells/s; reading {self.reading_s:.1f} s, computing "
                 f"{self.computing_s:.1f} s, writing {self.writing_s:.1f} s, beside each other"
             )
+        if self.seam_index:
+            told = (
+                f"{name} {'unknown' if index is None else f'{index:.3f}'}"
+                for name, index in self.seam_index.items()
+            )
+            lines.append(f"seam index (1 is none): {', '.join(told)}")
         if self.is_whole:
             shown = self.output if len(self.output) < 4 else [self.output[0], "to", self.output[-1]]
             lines.append(f"wrote {' '.join(shown)}")
@@ -133,7 +143,14 @@ def plan_of(job: Job, output: Output, share: Share) -> Plan:
 
 
 def summary_of(
-    job: Job, output: Output, spent: Spent, *, finished: int, is_whole: bool, seconds: float
+    job: Job,
+    output: Output,
+    spent: Spent,
+    *,
+    finished: int,
+    is_whole: bool,
+    seconds: float,
+    seams: Seams | None = None,
 ) -> Summary:
     """Return what this process did."""
     fields = job.fine.data_vars.values()
@@ -154,6 +171,7 @@ def summary_of(
         reading_s=spent.reading_s,
         computing_s=spent.computing_s,
         writing_s=spent.writing_s,
+        seam_index={} if seams is None else {name: seams.index(name) for name in seams.lines},
     )
 
 

@@ -29,12 +29,33 @@ def check_tiles(tiles: Tiles) -> Tiles:
     )
 
 
-def halo_of(model: DownscalingModel) -> int:
-    """Return the coarse cells around a core that a window of any size has."""
-    return model.reach_cells + OVERLAP_CELLS
+def halo_of(model: DownscalingModel, halo: int | None = None) -> int:
+    """Return the coarse cells around a core that a window has, as wanted or as the model needs.
+
+    Raises
+    ------
+    ValueError
+        If the model's convolutions reach over a wanted halo, or it has one of its own.
+    """
+    if halo is None:
+        return model.reach_cells + OVERLAP_CELLS
+    if model.window is not None:
+        raise ValueError(
+            f"Wanted no halo for a model that knows windows of {model.window[0]} x "
+            f"{model.window[1]} cells alone, got {halo}. Leave it out."
+        )
+    if halo < model.reach_cells:
+        raise ValueError(
+            f"Wanted a halo of at least {model.reach_cells} coarse cells, over which the model's "
+            f"convolutions look, got {halo}. Give more, or leave it out for "
+            f"{model.reach_cells + OVERLAP_CELLS}."
+        )
+    return halo
 
 
-def cut_for(model: DownscalingModel, grid: Grid, tiles: tuple[int, int] | None) -> TileGrid:
+def cut_for(
+    model: DownscalingModel, grid: Grid, tiles: tuple[int, int] | None, halo: int | None = None
+) -> TileGrid:
     """Return the tiles of a field for a model: so many rows and columns, one by default.
 
     A model with one window of its own decides itself; ``tiles`` may then only agree.
@@ -42,8 +63,10 @@ def cut_for(model: DownscalingModel, grid: Grid, tiles: tuple[int, int] | None) 
     Raises
     ------
     ValueError
-        If there are more tiles than cells, or if grid or tiles do not fit the model's window.
+        If there are more tiles than cells, if the halo is too small, or if grid or tiles do not fit
+        the model's window.
     """
+    wanted = halo_of(model, halo)
     if model.window is not None:
         return _cut_to_window(model, model.window, grid, tiles)
     rows, columns = tiles or (1, 1)
@@ -51,7 +74,7 @@ def cut_for(model: DownscalingModel, grid: Grid, tiles: tuple[int, int] | None) 
         *grid.shape,
         rows,
         columns,
-        halo_of(model),
+        wanted,
         grid.periodic,
         margin_cells=model.reach_cells,
         align_cells=model.patch,

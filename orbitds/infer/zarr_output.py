@@ -87,17 +87,12 @@ class ZarrOutput:
                 for name, field in fine.data_vars.items()
             }
         )
-        plain = {
-            name: {"_FillValue": None}
-            for name, axis in fine.coords.items()
-            if axis.dtype.kind == "f"
-        }
         with quiet(), naming(Path(self._store)):
             empty.to_zarr(
                 self._store,
                 zarr_format=self._job.config.zarr_format,
                 consolidated=False,
-                encoding=encoding | plain,
+                encoding=encoding,
                 compute=False,
                 safe_chunks=False,  # the zeros are never written
             )

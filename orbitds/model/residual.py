@@ -42,9 +42,8 @@ class Base(nn.Module):
         self.factor = factor
         self.is_delta = method == "delta"
         self.interpolation: Method = "bicubic" if method == "delta" else method
-        self.register_buffer(
-            "is_log", torch.tensor(log_outputs, dtype=torch.float32), persistent=False
-        )
+        self.log_outputs = tuple(log_outputs)
+        self.register_buffer("is_log", self.log_flags(), persistent=False)
 
     def forward(
         self,
@@ -69,6 +68,10 @@ class Base(nn.Module):
         smooth = self._refine(climatology[1].to(fine), periodic=periodic)
         base = delta_change(fine, self._linear(fine_climatology), smooth, self.is_log)
         return self._normalized(base), fine_climatology - self._normalized(smooth)
+
+    def log_flags(self) -> Float[Tensor, " U"]:
+        """Return one for each output that is normalised by log1p, and zero for the others."""
+        return torch.tensor(self.log_outputs, dtype=torch.float32)
 
     def _select(
         self, coarse: Tensor, variables: Sequence[str], climatology: tuple[Tensor, Tensor] | None

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from orbitds.config import ModelConfig, TrainConfig
-from orbitds.description import WEIGHTS, Description, describe, find_checkpoint
+from orbitds.description import WEIGHTS, Description, describe, find_checkpoint, name_of
+from orbitds.hub import is_hub_name
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Statistics
 from orbitds.resources import did_you_mean
 from orbitds.train.folder import best_of
 from orbitds.train.transfer import Plan, copy_common
+from orbitds.weights import read_weights
 
 # What a run folder holds of how it began.
 NOTES = "start.txt"
@@ -69,7 +70,7 @@ def start(model: DownscalingModel, name: str) -> Started:
     Parameters
     ----------
     name
-        A shipped checkpoint, the folder of one, or that of a run, whose best weights are taken.
+        Whatever names a checkpoint, or the folder of a run, whose best weights are taken.
 
     Raises
     ------
@@ -81,19 +82,19 @@ def start(model: DownscalingModel, name: str) -> Started:
     _check_trunk(model, description, name)
     theirs, ours = Plan.of_checkpoint(description), Plan.of_model(model)
     whole, part, fresh = [], [], []
-    own = model.state_dict()
-    with safe_open(folder / WEIGHTS, framework="pt") as stored, torch.no_grad():
-        known = set(stored.keys())
-        for weight, tensor in own.items():
-            if weight not in known or theirs.head(weight) != ours.head(weight):
-                fresh.append(weight)
-                continue
-            share = copy_common(
-                stored.get_tensor(weight), tensor, theirs.axes(weight), ours.axes(weight)
-            )
-            (whole if share == 1 else part if share else fresh).append(weight)
+    own, known, shares = model.state_dict(), set(), {}
+    with torch.no_grad():
+        for weight, tensor in read_weights(folder, description):
+            known.add(weight)
+            if weight in own and theirs.head(weight) == ours.head(weight):
+                axes = theirs.axes(weight), ours.axes(weight)
+                shares[weight] = copy_common(tensor, own[weight], *axes)
+    for weight in own:
+        share = shares.get(weight, 0)
+        (whole if share == 1 else part if share else fresh).append(weight)
+    source = name_of(folder) if is_hub_name(name) else name
     notes = [
-        f"from {name} ({description.sha256[WEIGHTS][:12]}, {description.objective}): "
+        f"from {source} ({description.sha256[WEIGHTS][:12]}, {description.objective}): "
         f"{len(whole)} of {len(own)} weights copied whole, {len(part)} in part, {len(fresh)} new",
         *_about_variables(model, description),
         *_named("copied in part", part),

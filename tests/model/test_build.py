@@ -5,7 +5,7 @@ import torch
 
 from orbitds.config import ModelConfig, model_preset
 from orbitds.model import orbit2
-from orbitds.model.build import ARCHITECTURES, build
+from orbitds.model.build import ARCHITECTURES, build, build_bare
 from orbitds.model.orbit2 import Orbit2, Orbit2Config
 
 # Of ORBIT-2: parameters at 180 x 360 with patches of 2, 23 variables in and 3 out.
@@ -80,6 +80,27 @@ def test_shapes_need_no_values(name, settings):
             periodic=True,
         )
     assert fine.shape == (1, len(OUTPUTS), 720, 1440)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_a_bare_network_with_weights_of_its_own_is_the_network(kind):
+    config = ModelConfig(kind=kind, width=8, depth=1, decoder_depth=1, correction_width=4)
+    told = {"inputs": ("eastward_wind",), "outputs": ("total_precipitation_24hr",), "factor": 3}
+    whole = build(config, **told).eval()
+    before = torch.get_rng_state()
+    bare = build_bare(config, **told).eval()
+    assert torch.equal(torch.get_rng_state(), before), "no random number drawn"
+    assert all(weight.is_meta for weight in bare.parameters())
+    bare.load_state_dict(whole.state_dict(), assign=True)
+    # what is not stored is made anew
+    assert not any(held.is_meta for held in (*bare.parameters(), *bare.buffers()))
+    fields = torch.rand(1, 1, 6, 8)
+    place = {"latitude_deg": torch.linspace(50, 40, 6)[None]}
+    place |= {"longitude_deg": torch.linspace(0, 14, 8)[None]}
+    spacing = torch.tensor([[222.0, 74.0]])
+    with torch.inference_mode():
+        answers = [model(fields, **place, spacing_km=spacing) for model in (whole, bare)]
+    assert torch.equal(*answers)
 
 
 # --- by name ---
