@@ -76,7 +76,7 @@ class OrbitAccessor:
         >>> import orbitds, xarray as xr
         >>> fine = xr.open_dataset("coarse.nc").orbit.downscale("checkpoint")  # doctest: +SKIP
         """
-        from orbitds.infer.downscaler import downscale
+        from orbitds.infer.lazy import downscale
 
         return downscale(
             self._ds,

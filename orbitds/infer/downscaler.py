@@ -1,14 +1,14 @@
-"""Downscaling: a dataset in, a dataset out."""
+"""The downscaler: block in, block out."""
 
 import warnings
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from orbitds.checkpoint import Checkpoint
-from orbitds.data.history import enter_with_earlier
 from orbitds.data.values import Missing, check_missing
 from orbitds.device import choose_device
 from orbitds.grid import Grid
@@ -17,66 +17,19 @@ from orbitds.infer.backdrop import known
 from orbitds.infer.batch import Batch, BatchSize, check_batch_size
 from orbitds.infer.constrain import check_constraints
 from orbitds.infer.distribution import Distribution
-from orbitds.infer.mask import POLICY, check_some_values, told
+from orbitds.infer.mask import told
 from orbitds.infer.memory import choose_tiles, free_bytes, usual_batch
 from orbitds.infer.part import Part, check_window
 from orbitds.infer.precision import Dtype, check_dtype, choose_dtype
 from orbitds.infer.seams import Seams
 from orbitds.infer.source import Source
 from orbitds.infer.sweep import Sweep, frame_of, sweep_for
-from orbitds.infer.template import blank, dress
+from orbitds.infer.template import dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for
 from orbitds.tiles import TileGrid
 
-# Fine cells of a lazy block: 64 MiB a variable.
-BLOCK_FINE_CELLS = 2**24
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
 SPACING_TOLERANCE = 0.05
-
-
-def downscale(
-    ds: xr.Dataset,
-    checkpoint: str | PathLike[str] | Checkpoint,
-    *,
-    variables: Sequence[str] | None = None,
-    tiles: Tiles = None,
-    batch_size: int | None = None,
-    constraints: Sequence[str] = (),
-    missing: Missing = "error",
-    device: str | None = None,
-) -> xr.Dataset:
-    """Return a dataset on the checkpoint's finer grid; see ``ds.orbit.downscale``."""
-    downscaler = Downscaler(
-        checkpoint,
-        variables=variables,
-        tiles=tiles,
-        batch_size=batch_size,
-        constraints=constraints,
-        missing=missing,
-        device=device,
-    )
-    checkpoint = downscaler.checkpoint
-    entered = enter_with_earlier(ds, checkpoint.inputs, missing=missing)
-    downscaler.check_grid(Grid.of(entered.ds))
-    if entered.ds.chunks:
-        grid = downscaler.fine_grid(Grid.of(entered.ds))
-        block = max(1, BLOCK_FINE_CELLS // (grid.shape[0] * grid.shape[1]))
-        coarse = entered.ds.chunk(latitude=-1, longitude=-1).unify_chunks()
-        if max(coarse.chunksizes["time"]) > block:
-            coarse = coarse.chunk(time=block)
-        statics = downscaler.statics_source(grid)
-        template = blank(downscaler.variables, coarse, grid, checkpoint, statics=statics)
-        fine = xr.map_blocks(downscaler, coarse, template=template)
-    else:
-        if missing == "mask":
-            gaps = {name: int(entered.ds[name].isnull().sum()) for name in checkpoint.inputs}
-            check_some_values(gaps, entered.ds[checkpoint.inputs[0]].size)
-        fine = downscaler(entered.ds)
-    if downscaler.constraints:
-        fine = fine.assign_attrs(orbitds_constraints=" ".join(downscaler.constraints))
-    if missing == "mask":
-        fine = fine.assign_attrs({POLICY: missing})
-    return entered.layout.restore(fine, checkpoint.factor, checkpoint.model.placement)
 
 
 class Downscaler:
@@ -129,7 +82,7 @@ class Downscaler:
         self.tiles: Tiles = check_tiles(tiles)
         self.batch_size = check_batch_size(batch_size)
         self.constraints = check_constraints(constraints, self.checkpoint, self.variables)
-        self.missing = check_missing(missing)
+        self.missing: Missing = check_missing(missing)
         self.distribution = Distribution.of(self.checkpoint, members, spread=spread)
         self.compile = compile
         self.device = device
@@ -280,7 +233,7 @@ class Downscaler:
             self._batches[tiles] = Batch(size, is_constant=constant)
         return self._batches[tiles]
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to this process: batches that fit into its memory."""
         return self.__dict__ | {"_batches": {}}
 

@@ -10,8 +10,9 @@ from orbitds.checkpoint import load_checkpoint
 from orbitds.config import InferConfig
 from orbitds.data.door import declared_missing
 from orbitds.data.history import enter_with_earlier
-from orbitds.infer.downscaler import Tiles, downscale
+from orbitds.infer.lazy import downscale
 from orbitds.infer.mask import count_masked, told
+from orbitds.infer.tiling import Tiles
 from orbitds.infer.writers import check_output, write
 
 

@@ -51,7 +51,7 @@ class Seams:
                 f"{other.lengths} cut at {other.cores}. Compute all parts with the same tiles."
             )
         axes: tuple[Axis, Axis] = ("rows", "columns")
-        lines = {
+        lines: dict[str, dict[Axis, dict[int, Line]]] = {
             name: {
                 axis: _added(*(part.lines.get(name, {}).get(axis, {}) for part in (self, other)))
                 for axis in axes

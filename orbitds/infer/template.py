@@ -11,10 +11,12 @@ import xarray as xr
 from orbitds.checkpoint import MADE_WITH, Checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.grid import Grid
+from orbitds.infer.distribution import SPREAD
 from orbitds.variables import variable
 
 # Attribute of the answer: where the static fields are from, "none" where the model did without.
 STATICS = "orbitds_statics"
+_MEMBER = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
 
 
 def dress(
@@ -25,12 +27,13 @@ def dress(
     *,
     statics: str | None = None,
 ) -> xr.Dataset:
-    """Return arrays [T, Hf, Wf] as a canonical dataset with everything a reader needs.
+    """Return arrays [T, (M,) Hf, Wf] as a canonical dataset with everything a reader needs.
 
     Parameters
     ----------
     fields
-        Physical values by variable, numpy or dask.
+        Physical values by variable, numpy or dask; those of M members have a second axis, and what
+        ends in ``_spread`` is the standard deviation of the variable before it.
     coarse
         The canonical input: its times and global attributes come along.
     grid
@@ -38,9 +41,23 @@ def dress(
     statics
         Where the static fields are from that the model was given, if that is known.
     """
+    time, *space = DIMENSIONS
+    members = {values.shape[1] for values in fields.values() if values.ndim == 4}
     ds = xr.Dataset(
-        {name: (DIMENSIONS, values, _attributes(name, coarse)) for name, values in fields.items()},
-        coords={
+        {
+            name: (
+                DIMENSIONS if values.ndim == 3 else (time, "member", *space),
+                values,
+                _attributes(name, coarse),
+            )
+            for name, values in fields.items()
+        },
+        coords={"member": ("member", np.arange(max(members), dtype=np.int32), _MEMBER)}
+        if members
+        else {},
+    )
+    ds = ds.assign_coords(
+        {
             "time": coarse["time"],
             "latitude": ("latitude", grid.latitude_deg, _axis("latitude", "north", "Y")),
             "longitude": ("longitude", grid.longitude_deg, _axis("longitude", "east", "X")),
@@ -67,8 +84,11 @@ def blank(
 
 
 def _attributes(name: str, coarse: xr.Dataset) -> dict[str, str]:
-    row = variable(name)
+    of = name.removesuffix(SPREAD)
+    row = variable(of)
     attributes = {"long_name": row.long_name, "units": row.units}
+    if of != name:
+        return attributes | {"long_name": f"standard deviation of the predicted {row.long_name}"}
     if row.standard_name:
         attributes["standard_name"] = row.standard_name
     if name in coarse and "cell_methods" in coarse[name].attrs:

@@ -13,7 +13,7 @@ from orbitds.data.climatology import Climatology
 from orbitds.data.pair import stack
 from orbitds.eval.score import run, score
 from orbitds.grid import block_mean
-from orbitds.infer.downscaler import downscale
+from orbitds.infer.lazy import downscale
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
 

@@ -68,7 +68,7 @@ def plain(coarse, checkpoint, tiles, constraints=(), member=0):
     blocks = Blocks(area=torch.tensor(fine_grid.area), factor=factor, periodic=grid.periodic)
     for name, field in by_name.items():
         if name in given:
-            gaps = np.isnan(given[name]).numpy().repeat(factor, -1).repeat(factor, -2)
+            gaps = np.isnan(given[name].numpy()).repeat(factor, -1).repeat(factor, -2)
             field[torch.tensor(gaps)] = torch.nan
     held = constrain(by_name, {n: f for n, f in given.items() if n in by_name}, blocks, constraints)
     return {name: field.numpy() for name, field in held.items()}

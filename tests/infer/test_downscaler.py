@@ -13,7 +13,8 @@ from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import ModelConfig
 from orbitds.data.door import enter
 from orbitds.grid import Grid, block_mean
-from orbitds.infer.downscaler import Downscaler, downscale
+from orbitds.infer.downscaler import Downscaler
+from orbitds.infer.lazy import downscale
 from orbitds.infer.sweep import Sweep
 from orbitds.infer.windows import Windows
 from orbitds.model.embed import NOISE, member_noise
