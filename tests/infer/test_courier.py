@@ -1,0 +1,41 @@
+"""The courier: on the CPU nothing is carried, on a GPU it is the same values."""
+
+import pytest
+import torch
+
+from orbitds.infer import courier
+from orbitds.infer.courier import Courier
+
+
+def test_nothing_is_carried_on_the_cpu():
+    carrier = Courier(torch.device("cpu"))
+    field = torch.randn(3, 4)
+    there = carrier.arrived(carrier.bring(field))
+    assert there.data_ptr() == field.data_ptr()
+    out = carrier.empty(3, 4)
+    with carrier.beside():
+        carrier.send(there * 2, out)
+    carrier.wait()
+    assert torch.equal(out, field * 2)
+    assert (out.dtype, out.is_pinned()) == (torch.float32, False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_copies_wait_for_what_they_need(monkeypatch):
+    carrier = Courier(torch.device("cuda"))
+    for turn in range(20):
+        host = carrier.empty(64, 1024, 1024)
+        assert host.is_pinned()
+        host.fill_(turn)
+        there = carrier.arrived(carrier.bring(host))
+        for _ in range(5):
+            there = there + 1
+        out = carrier.empty(64, 1024, 1024)
+        carrier.send(there, out)
+        del there
+        torch.full((64, 1024, 1024), -1.0, device="cuda")  # would take its memory
+        carrier.wait()
+        assert (out == turn + 5).all()
+    monkeypatch.setattr(courier, "PINNED_BYTES", 10)
+    assert not carrier.empty(3).is_pinned()
