@@ -56,7 +56,7 @@ def test_without_seams_the_index_is_one():
 
 def test_a_step_shows_by_its_height():
     field = noise()
-    indices = [measured(stepped(field, height)).index(WIND) for height in (0, 1, 3)]
+    indices = [measured(stepped(field, height)).index(WIND) or 0 for height in (0, 1, 3)]
     assert 1.1 < indices[1] < indices[2]
     # |normal(0, 2) + 3| over |normal(0, 2)|, where a step is: at two of three columns, all rows
     assert indices[2] == pytest.approx(2.6, abs=0.3)
@@ -69,9 +69,9 @@ def test_the_climate_is_no_seam():
     generator = torch.Generator().manual_seed(1)
     coarse += torch.randn(coarse.shape, generator=generator)
     fine = coarse.repeat_interleave(2, -1).repeat_interleave(2, -2)
-    assert measured(fine).index(WIND) > 3
+    assert (measured(fine).index(WIND) or 0) > 3
     assert measured(fine, coarse).index(WIND) == pytest.approx(1, abs=0.02)
-    assert measured(stepped(fine, 3), coarse).index(WIND) > 1.1
+    assert (measured(stepped(fine, 3), coarse).index(WIND) or 0) > 1.1
 
 
 @pytest.mark.parametrize("has_coarse", [True, False])

@@ -42,12 +42,8 @@ def test_each_sample_sees_the_window_of_its_time(fields, drawn, is_gappy):
     for index, tile in enumerate(TILES.tiles):
         window = fill_gaps(TILES.cut(torch.tensor(fields), tile).numpy())
         wanted = np.nan_to_num((window - 1) / 2).repeat(drawn, axis=0)
-        for some in (
-            slice(0, 1),
-            slice(1, 3),
-            slice(2 * drawn - 1, 4 * drawn),
-            slice(0, 4 * drawn),
-        ):
+        last = 4 * drawn
+        for some in (slice(0, 1), slice(1, 3), slice(2 * drawn - 1, last), slice(0, last)):
             got = seen(index, some).numpy()
             np.testing.assert_allclose(got, wanted[samples[some]], rtol=1e-6, atol=1e-6)
 
