@@ -19,10 +19,10 @@ import xarray as xr
 from orbitds.checkpoint import save_checkpoint
 from orbitds.config import model_preset
 from orbitds.grid import Grid
+from orbitds.infer.courier import on_device
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.memory import bytes_per_cell, usual_batch
 from orbitds.infer.precision import computing_in
-from orbitds.infer.sweep import on_device
 from orbitds.model.build import build
 from orbitds.normalize import Statistics
 from orbitds.variables import table
@@ -100,7 +100,7 @@ def _forward(
     }
     coarse = torch.randn(size, len(model.inputs), rows, columns, device=device)
     with torch.inference_mode(), computing_in(downscaler.dtype, device):
-        model.predict(coarse, **told)
+        model(coarse, **told)
     if device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -432,7 +432,7 @@ def test_infer_leaves_an_existing_output_alone(refused, orbitds, files):
 
 def test_infer_leaves_an_old_output_alone_where_it_fails_late(refused, files, coarse, monkeypatch):
     """To be replaced, but the new one does not come to be: found out in the last of 12 blocks."""
-    monkeypatch.setattr("orbitds.infer.downscaler.BLOCK_FINE_CELLS", 1)
+    monkeypatch.setattr("orbitds.infer.lazy.BLOCK_FINE_CELLS", 1)
     (files / "old.nc").write_text("precious", encoding="utf-8")
     coarse["eastward_wind"][-1, 0, 0] = np.nan
     coarse.to_zarr("spoilt.zarr", consolidated=False)

@@ -1,10 +1,14 @@
 """What lies between host and device: copies that go on while the device computes."""
 
+import copy
 import math
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from orbitds.model.interface import DownscalingModel
 
 # Memory of the host that is pinned at once: what is pinned is not there for anybody else.
 PINNED_BYTES = 2**31
@@ -62,3 +66,20 @@ class Courier:
         """Wait until all that was sent has come."""
         if self._out is not None:
             self._out.synchronize()
+
+
+@lru_cache(maxsize=2)
+def on_device(model: DownscalingModel, device: torch.device) -> DownscalingModel:
+    """Return a model on a device, copied there once per process.
+
+    The model itself stays where it is: others may compute with it, in other threads and elsewhere.
+    """
+    if next(model.parameters()).device == device:
+        return model
+    there: dict[int, object] = {}
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            moved = tensor.detach().to(device)
+            is_weight = isinstance(tensor, nn.Parameter)
+            there[id(tensor)] = nn.Parameter(moved, requires_grad=False) if is_weight else moved
+    return copy.deepcopy(model, there)  # what is there already is not copied again

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from orbitds.checkpoint import load_checkpoint
 from orbitds.infer import courier
-from orbitds.infer.courier import Courier
+from orbitds.infer.courier import Courier, on_device
 
 
 def test_nothing_is_carried_on_the_cpu():
@@ -39,3 +40,14 @@ def test_copies_wait_for_what_they_need(monkeypatch):
         assert (out == turn + 5).all()
     monkeypatch.setattr(courier, "PINNED_BYTES", 10)
     assert not carrier.empty(3).is_pinned()
+
+
+def test_a_model_is_copied_without_its_own_moving(checkpoint_folder):
+    model = load_checkpoint(checkpoint_folder).model
+    assert on_device(model, torch.device("cpu")) is model
+    there = on_device(model, torch.device("meta"))
+    assert {weight.device.type for weight in there.parameters()} == {"meta"}
+    assert {buffer.device.type for buffer in there.buffers()} == {"meta"}
+    assert {weight.device.type for weight in model.parameters()} == {"cpu"}
+    assert there.state_dict().keys() == model.state_dict().keys()
+    assert not there.training

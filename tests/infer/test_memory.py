@@ -23,6 +23,7 @@ from orbitds.infer.memory import (
     usual_batch,
     weight_bytes,
 )
+from orbitds.infer.part import Part
 from orbitds.infer.tiling import cut_for
 from orbitds.ledger import Ledger
 from orbitds.model.build import build
@@ -204,3 +205,18 @@ def test_any_architecture_can_be_rehearsed(changes):
     config = model_preset("tiny").model_copy(update=changes)
     names = ("eastward_wind",)
     assert bytes_per_cell(build(config, inputs=names, outputs=names, factor=2)) > 100
+
+
+def test_a_job_is_predicted_from_its_options(checkpoint_folder):
+    grid, model = globe(90, 180), load_checkpoint(checkpoint_folder).model
+    cell = bytes_per_cell(model)
+    one = Downscaler(checkpoint_folder, batch_size=1)
+    fields = 90 * 180 * model.factor**2 * len(model.outputs) * memory.FIELD_BYTES
+    assert one.memory_of(grid) == int(weight_bytes(model) + 90 * 180 * cell + fields)
+    three = Downscaler(checkpoint_folder, batch_size=3)
+    more = three.memory_of(grid) - one.memory_of(grid)
+    assert more == pytest.approx(2 * 90 * 180 * cell, rel=1e-6)
+    band = one.memory_of(grid, Part(range(9), range(180)))
+    assert one.memory_of(grid) - band == pytest.approx(0.9 * fields, rel=1e-6)
+    tiled = Downscaler(checkpoint_folder, batch_size=1, tiles=(3, 6))
+    assert tiled.memory_of(grid) < one.memory_of(grid)

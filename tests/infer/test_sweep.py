@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 from orbitds.checkpoint import load_checkpoint
@@ -19,7 +18,7 @@ from orbitds.infer.backdrop import Backdrop
 from orbitds.infer.batch import Batch
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.part import Part
-from orbitds.infer.sweep import on_device, sweep_for
+from orbitds.infer.sweep import sweep_for
 
 
 @pytest.fixture
@@ -85,17 +84,6 @@ def test_threads_share_a_sweep(entered, checkpoint_folder):
         got = list(pool.map(downscaler, blocks * 3))
     for one, other in zip(got, wanted * 3, strict=True):
         xr.testing.assert_identical(one, other)
-
-
-def test_a_model_is_copied_without_its_own_moving(checkpoint_folder):
-    model = load_checkpoint(checkpoint_folder).model
-    assert on_device(model, torch.device("cpu")) is model
-    there = on_device(model, torch.device("meta"))
-    assert {weight.device.type for weight in there.parameters()} == {"meta"}
-    assert {buffer.device.type for buffer in there.buffers()} == {"meta"}
-    assert {weight.device.type for weight in model.parameters()} == {"cpu"}
-    assert there.state_dict().keys() == model.state_dict().keys()
-    assert not there.training
 
 
 @pytest.mark.parametrize("tiles", [None, (2, 3)])
