@@ -32,8 +32,12 @@ import xarray as xr
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import save_checkpoint
 from orbitds.config import InferConfig, ModelConfig, model_preset
+from orbitds.data.history import enter_with_earlier
 from orbitds.infer.downscaler import Downscaler
+from orbitds.infer.engine import Computed, Engine
+from orbitds.infer.pipeline import Spent, work
 from orbitds.infer.run import run
+from orbitds.infer.units import UNIT_BYTES, Unit, plan_units
 from orbitds.model.build import build
 from orbitds.normalize import Statistics
 from orbitds.variables import variable
@@ -67,7 +71,11 @@ MORE = (*INPUTS[3:18],)
 
 
 def made_checkpoint(
-    folder: Path, grid: tuple[int, int], outputs: tuple[str, ...], options: Any, **changes: Any
+    folder: Path,
+    grid: tuple[int, int],
+    outputs: tuple[str, ...],
+    options: argparse.Namespace,
+    **changes: Any,  # noqa: ANN401  of the architecture
 ) -> Path:
     """Write a checkpoint with weights at random for a global grid."""
     preset = "tiny" if options.tiny else options.preset
@@ -99,8 +107,8 @@ def fields(grid: tuple[int, int], times: int, *, lazy: bool) -> xr.Dataset:
     }
     chunks = (1, min(rows, 512), columns)
 
-    def values(name: str) -> Any:
-        def block(block_info: Any = None) -> np.ndarray:
+    def values(name: str) -> np.ndarray | dask.array.Array:
+        def block(block_info: Any = None) -> np.ndarray:  # noqa: ANN401  dask's
             place = block_info[None]
             generator = np.random.default_rng([*place["chunk-location"], len(name)])
             noise = generator.random(place["chunk-shape"], dtype=np.float32)
@@ -125,13 +133,13 @@ def fields(grid: tuple[int, int], times: int, *, lazy: bool) -> xr.Dataset:
     )
 
 
-def forward(options: Any, folder: Path) -> list[dict]:
+def forward(options: argparse.Namespace, folder: Path) -> list[dict]:
     """Measure the model alone, and blocks through the downscaler."""
     grid = (18, 36) if options.tiny else (180, 360)
     path = made_checkpoint(folder / "model", grid, OUTPUTS, options)
     batch = 2 if options.tiny else options.batch
     blocks = fields(grid, 4 * batch, lazy=False)
-    downscaler = _downscaler(path, options, tiles=(1, 1), batch_size=batch)
+    downscaler = Downscaler(path, device=options.device, batch_size=batch)
     rows = []
     model = downscaler.checkpoint.model.to(options.device)
     told = {
@@ -155,8 +163,8 @@ def forward(options: Any, folder: Path) -> list[dict]:
     return rows
 
 
-def zarr(options: Any, folder: Path) -> list[dict]:
-    """From Zarr to Zarr at one degree."""
+def zarr(options: argparse.Namespace, folder: Path) -> list[dict]:
+    """Run a job at one degree from Zarr to Zarr."""
     grid, times = ((18, 36), 12) if options.tiny else ((180, 360), options.times)
     path = made_checkpoint(folder / "model", grid, OUTPUTS, options)
     source = folder / "coarse.zarr"
@@ -164,8 +172,8 @@ def zarr(options: Any, folder: Path) -> list[dict]:
     return [_job("zarr to zarr", path, source, folder, options)]
 
 
-def quarter(options: Any, folder: Path) -> list[dict]:
-    """From Zarr to Zarr at a quarter of a degree, in tiles."""
+def quarter(options: argparse.Namespace, folder: Path) -> list[dict]:
+    """Run a job at a quarter of a degree from Zarr to Zarr, in tiles."""
     grid, times = ((24, 48), 2) if options.tiny else ((720, 1440), 16)
     path = made_checkpoint(folder / "model", grid, OUTPUTS, options)
     source = folder / "coarse.zarr"
@@ -173,14 +181,55 @@ def quarter(options: Any, folder: Path) -> list[dict]:
     return [_job("0.25 to 0.0625 degrees", path, source, folder, options, tiles="4x4")]
 
 
+def giant(options: argparse.Namespace, folder: Path) -> list[dict]:
+    """Compute a field of a kilometre band by band, and keep nothing of it."""
+    grid, tiles = ((48, 96), (4, 4)) if options.tiny else ((5400, 10800), (60, 60))
+    outputs = (*OUTPUTS, *MORE)
+    path = made_checkpoint(folder / "model", grid, outputs, options)
+    told = {"checkpoint": path, "tiles": tiles, "device": options.device}
+    entered = enter_with_earlier(fields(grid, 1, lazy=True), INPUTS, missing="error")
+    engine = Engine(entered.ds, entered.layout, told)
+    row_bytes = 4 * len(outputs) * FACTOR**2 * grid[1]
+    units = plan_units(1, row_bytes, engine.row_edges, 1 if options.tiny else UNIT_BYTES)
+    spent, seen = Spent(), []
+
+    def nowhere(_: Unit, computed: Computed) -> None:
+        seen.append(sum(values.size for values in computed.fields.values()))
+
+    def never(_: Unit, __: Exception) -> bool:
+        return False
+
+    _reset(options.device)
+    started = time.perf_counter()
+    work(
+        iter(units),
+        engine.read,
+        engine.compute,
+        nowhere,
+        spent=spent,
+        stops=lambda: False,
+        failed=never,
+        report=lambda count: None,
+    )
+    seconds = time.perf_counter() - started
+    case = f"{FACTOR * grid[0]}x{FACTOR * grid[1]}x{len(outputs)} in {len(units)} bands"
+    row = _row(case, seconds, "s", options) | {"values": sum(seen)}
+    return [row | {"reading_s": spent.reading_s, "computing_s": spent.computing_s}]
+
+
 def _job(
-    case: str, path: Path, source: Path, folder: Path, options: Any, tiles: str | None = None
+    case: str,
+    path: Path,
+    source: Path,
+    folder: Path,
+    options: argparse.Namespace,
+    tiles: str | None = None,
 ) -> dict:
     told = {
         "input": (str(source),),
         "checkpoint": str(path),
         "device": options.device,
-        "tiles": tiles,
+        "tiles": tiles or "auto",
     }
     with open_dataset(str(source)) as coarse:
         first = str(coarse["time"].values[1])[:10]
@@ -197,12 +246,8 @@ def _job(
     return row | {"stored_gib": round(size / GIB, 3)}
 
 
-def _downscaler(path: Path, options: Any, **told: Any) -> Downscaler:
-    return Downscaler(path, device=options.device, **told)
-
-
-def demo(options: Any, folder: Path) -> list[dict]:
-    """The test years of the demo, from array to array."""
+def demo(options: argparse.Namespace, folder: Path) -> list[dict]:
+    """Downscale the test years of the demo, from array to array."""
     _, coarse = _of_demo(options)
     started = time.perf_counter()
     coarse.orbit.downscale(options.checkpoint, device=options.device)
@@ -210,8 +255,8 @@ def demo(options: Any, folder: Path) -> list[dict]:
     return [_row(f"demo, {coarse.sizes['time']} months", seconds, "s", options)]
 
 
-def flat(options: Any, folder: Path) -> list[dict]:
-    """A long job, its memory after a tenth and at its end."""
+def flat(options: argparse.Namespace, folder: Path) -> list[dict]:
+    """Run a long job; its memory after a tenth and at its end."""
     _, coarse = _of_demo(options)
     count = 100 if options.tiny else 1000
     longer = coarse.isel(time=np.arange(count) % coarse.sizes["time"])
@@ -230,7 +275,7 @@ def flat(options: Any, folder: Path) -> list[dict]:
     return rows
 
 
-def _of_demo(options: Any) -> tuple[Path, xr.Dataset]:
+def _of_demo(options: argparse.Namespace) -> tuple[Path, xr.Dataset]:
     if options.checkpoint is None:
         raise SystemExit("wanted --checkpoint, that of `orbitds demo`, got none")
     folder = Path(options.checkpoint)
@@ -252,7 +297,7 @@ def _median(call: Callable[[], object], device: str, repeats: int = 20) -> float
     return statistics.median(times)
 
 
-def _row(case: str, value: float, unit: str, options: Any) -> dict:
+def _row(case: str, value: float, unit: str, options: argparse.Namespace) -> dict:
     is_gpu = torch.device(options.device).type == "cuda"
     peak = torch.cuda.max_memory_allocated() / GIB if is_gpu else None
     row = {"case": case, unit: float(f"{value:.4g}"), "gpu_gib": peak and round(peak, 2)}

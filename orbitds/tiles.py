@@ -225,33 +225,6 @@ class TileGrid:
         return (core.start - halo) // self.align_cells * self.align_cells
 
 
-def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple[int, int]:
-    """Return rows and columns of tiles, doubled until a window holds at most so many cells.
-
-    Raises
-    ------
-    ValueError
-        If the window of a single cell holds more.
-    """
-    rows = columns = 1
-    while True:
-        window = TileGrid(height, width, rows, columns, halo_cells).window
-        cells = window[0] * window[1]
-        if cells <= largest_window:
-            return rows, columns
-        if rows == height and columns == width:
-            raise ValueError(
-                f"Wanted windows of at most {largest_window} coarse cells, got {window[0]} x "
-                f"{window[1]} around a single cell, for its halo of {halo_cells} cells. Choose a "
-                "smaller halo, or tiles by rows and columns."
-            )
-        # Halve the longer edge, so that windows stay close to square and halos small.
-        if (height / rows >= width / columns and rows < height) or columns == width:
-            rows = min(rows * 2, height)
-        else:
-            columns = min(columns * 2, width)
-
-
 def _cores(length: int, parts: int) -> list[range]:
     edges = [part * length // parts for part in range(parts + 1)]
     return [range(start, stop) for start, stop in itertools.pairwise(edges)]

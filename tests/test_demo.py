@@ -6,15 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import yaml
 
 from orbitds import demo
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import load_checkpoint
+from orbitds.data.door import enter
+from orbitds.grid import Grid
+from orbitds.infer.downscaler import Downscaler
+from orbitds.infer.part import Frame, Part
+from orbitds.infer.ruler import Ruler
 from orbitds.resources import share
 
 WINDS = ("eastward_wind", "northward_wind")
@@ -241,6 +248,41 @@ def test_second_demo_is_refused_or_replaces_the_first(folder, tmp_path):
     changed = {name for name in after if after[name] != before.get(name)}
     assert {"fine.nc", "scores.json", "checkpoint/weights.safetensors"} <= changed
     assert load_checkpoint(folder / "checkpoint").description.provenance["config"]["steps"] == 1
+
+
+@pytest.fixture(scope="module")
+def untiled(folder):
+    """The canonical input and the answer without tiles."""
+    downscaler = Downscaler(folder / "checkpoint")
+    with xr.open_dataset(folder / "coarse.nc") as coarse:
+        block = enter(coarse.load(), downscaler.checkpoint.inputs).ds
+    return block, downscaler(block)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tiles", [(2, 2), (2, 4), (4, 4), (4, 8), (8, 8)])
+def test_tiles_leave_no_seams(folder, untiled, tiles):
+    """The field jumps no more where tiles meet than it is expected to, and than it does untiled."""
+    block, whole = untiled
+    grid = Grid.of(block)
+    downscaler = Downscaler(folder / "checkpoint", tiles=tiles)
+    _, seams = downscaler.compute_with_seams(block, grid)
+    frame = Frame(downscaler.tiles_for(grid), Part.whole(grid.shape), after=1)
+    natural = Ruler(frame, downscaler.checkpoint.factor, torch.device("cpu")).blank(WINDS)
+    natural.add(*({w: torch.tensor(ds[w].values) for w in WINDS} for ds in (whole, block)))
+    for wind in WINDS:
+        index = seams.index(wind)
+        assert index is not None
+        assert index <= 1.05
+        assert index == pytest.approx(natural.read().index(wind), rel=0.01)
+
+
+@pytest.mark.slow
+def test_two_years_take_seconds(folder, untiled):
+    downscaler = Downscaler(folder / "checkpoint")
+    started = time.monotonic()
+    downscaler(untiled[0])
+    assert time.monotonic() - started < 20
 
 
 # --- helpers ---

@@ -6,7 +6,10 @@ import pytest
 import torch
 import xarray as xr
 
+from orbitds.checkpoint import load_checkpoint
 from orbitds.config import LossConfig, ModelConfig, OptimConfig, TrainConfig
+from orbitds.data.door import enter
+from orbitds.infer.downscaler import Downscaler
 from orbitds.model.attention import attend, prefer
 from orbitds.model.build import build
 from orbitds.model.compiling import compiled
@@ -18,14 +21,34 @@ pytestmark = [
 ]
 
 
-def test_inference_agrees(coarse, checkpoint_folder):
-    fields = [
-        coarse.orbit.downscale(checkpoint_folder, device=device, tiles=tiles)
-        for tiles in (None, (2, 3))
-        for device in ("cpu", "cuda")
-    ]
-    for cpu, gpu in (fields[:2], fields[2:]):
-        xr.testing.assert_allclose(gpu, cpu, rtol=5e-3, atol=5e-3)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-3), (None, 0.2)])
+@pytest.mark.parametrize("options", [{}, {"constraints": ("conserve",)}, {"missing": "mask"}])
+@pytest.mark.parametrize("tiles", [None, (2, 3)])
+def test_inference_agrees(coarse, checkpoint_folder, tiles, options, dtype, tolerance):
+    if "missing" in options:
+        coarse["eastward_wind"][:, 2, 3] = np.nan
+    inputs = load_checkpoint(checkpoint_folder).inputs
+    block = enter(coarse, inputs, missing=options.get("missing", "error")).ds
+    options = {"tiles": tiles} | options
+    cpu = Downscaler(checkpoint_folder, device="cpu", **options)(block)
+    downscaler = Downscaler(checkpoint_folder, device="cuda", dtype=dtype, **options)
+    gpu = downscaler(block)
+    xr.testing.assert_allclose(gpu, cpu, rtol=tolerance, atol=tolerance)
+    # in groups, with copies beside them
+    for size in (1, 5):
+        other = Downscaler(
+            checkpoint_folder, device="cuda", dtype=dtype, batch_size=size, **options
+        )(block)
+        xr.testing.assert_allclose(other, gpu, rtol=tolerance / 5, atol=tolerance / 5)
+    xr.testing.assert_allclose(downscaler(block), gpu, rtol=1e-4, atol=1e-4)
+    model = downscaler.checkpoint.model
+    assert {weight.device.type for weight in model.parameters()} == {"cpu"}
+
+
+def test_values_are_checked_on_the_device(coarse, checkpoint_folder):
+    coarse["eastward_wind"][5, 2, 3] = np.nan
+    with pytest.raises(ValueError, match="got NaN in 1 of 924 cells"):
+        coarse.orbit.downscale(checkpoint_folder, device="cuda")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -141,3 +164,14 @@ def test_a_step_agrees(changes, way):
     for name, wanted in cpu_gradients.items():
         scale = wanted.abs().max()
         assert (gpu_gradients[name] - wanted).abs().max() <= 1e-4 * scale + 1e-7, name
+
+
+@COMPILER_WARNS
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("tiles", [None, (2, 3)])
+def test_compiled_inference_agrees(coarse, checkpoint_folder, tiles):
+    block = enter(coarse, load_checkpoint(checkpoint_folder).inputs).ds
+    options = {"device": "cuda", "tiles": tiles, "batch_size": 4, "dtype": "float32"}
+    wanted = Downscaler(checkpoint_folder, **options)(block)
+    fine = Downscaler(checkpoint_folder, compile=True, **options)(block)
+    xr.testing.assert_allclose(fine, wanted, rtol=5e-3, atol=5e-3)

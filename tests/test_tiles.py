@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from torch.testing import assert_close
 
-from orbitds.tiles import Tile, TileGrid, plan
+from orbitds.tiles import Tile, TileGrid
 
 
 @st.composite
@@ -254,16 +254,6 @@ def test_what_reaches_no_further_than_the_margin_is_blended_without_a_trace(halo
         assert (less.blend(windows) - smooth(field, periodic)).abs().max() > 1e-3
 
 
-@settings(max_examples=30, deadline=None)
-@given(height=st.integers(1, 60), width=st.integers(1, 60), halo=st.integers(0, 3), data=st.data())
-def test_planned_windows_fit(height, width, halo, data):
-    smallest = TileGrid(height, width, height, width, halo).window
-    largest = data.draw(st.integers(smallest[0] * smallest[1], height * width))
-    rows, columns = plan(height, width, largest, halo)
-    window = TileGrid(height, width, rows, columns, halo).window
-    assert window[0] * window[1] <= largest
-
-
 # --- values ---
 
 
@@ -335,33 +325,6 @@ def test_blend_keeps_dtype_and_gradients():
     )
     halves = [window.detach().to(torch.bfloat16) for window in windows]
     assert grid.blend(halves).dtype == torch.bfloat16
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "largest", "halo", "expected"),
-    [
-        (64, 128, 64 * 128, 4, (1, 1)),
-        (64, 128, 64 * 128 - 1, 4, (1, 2)),
-        (64, 128, 64 * 72, 4, (1, 2)),
-        (64, 128, 64 * 72 - 1, 4, (2, 2)),
-        (128, 64, 72 * 64, 4, (2, 1)),
-        (37, 90, 500, 2, (2, 8)),
-        # a window of a single cell with its halo
-        (9, 6, 9, 1, (9, 6)),
-        (1, 5, 1, 0, (1, 5)),
-    ],
-)
-def test_plan_halves_the_longer_edge(height, width, largest, halo, expected):
-    assert plan(height, width, largest, halo) == expected
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "largest", "halo", "told"),
-    [(9, 6, 8, 1, "8 coarse cells, got 3 x 3"), (2, 7, 9, 2, "9 coarse cells, got 2 x 5")],
-)
-def test_a_plan_without_a_window_that_fits_is_refused(height, width, largest, halo, told):
-    with pytest.raises(ValueError, match=rf"at most {told} .*halo of {halo} .*smaller halo"):
-        plan(height, width, largest, halo)
 
 
 def test_a_halo_may_be_unlike_along_rows_and_columns():

@@ -18,12 +18,12 @@ from orbitds.infer.batch import Batch, BatchSize, check_batch_size
 from orbitds.infer.constrain import check_constraints
 from orbitds.infer.distribution import Distribution
 from orbitds.infer.mask import told
-from orbitds.infer.memory import choose_tiles, free_bytes, usual_batch
+from orbitds.infer.memory import choose_tiles, free_bytes, predict_memory, usual_batch
 from orbitds.infer.part import Part, check_window
 from orbitds.infer.precision import Dtype, check_dtype, choose_dtype
 from orbitds.infer.seams import Seams
 from orbitds.infer.source import Source
-from orbitds.infer.sweep import Sweep, frame_of, sweep_for
+from orbitds.infer.sweep import frame_of, sweep_for
 from orbitds.infer.template import dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for, halo_of
 from orbitds.tiles import TileGrid
@@ -148,6 +148,19 @@ class Downscaler:
             tiles = self._fixed[grid.shape]
         return cut_for(model, grid, None if tiles == "auto" else tiles, self.halo)
 
+    def memory_of(self, grid: Grid, part: Part | None = None) -> int:
+        """Return the memory in bytes that a time of a part takes on the device, predicted."""
+        part, tiles = part or Part.whole(grid.shape), self.tiles_for(grid)
+        drawn, outputs = self.distribution.drawn, len(self.checkpoint.outputs)
+        return predict_memory(
+            self.checkpoint.model,
+            tiles,
+            len(part.rows) * len(part.columns),
+            self._batch_for(tiles).cut(len(tiles.tiles) * drawn),
+            self.distribution.channels(outputs) * drawn,
+            self.dtype,
+        )
+
     def window_of(self, grid: Grid, part: Part) -> tuple[range, np.ndarray]:
         """Return the coarse cells that must be read to compute a part of a field.
 
@@ -213,7 +226,7 @@ class Downscaler:
         check_window(coarse, sweep.frame)
         for lack in sweep.lack(coarse["time"]):
             self._say(lack)
-        values, seams = sweep.run(coarse, empty_times, self._batch_for(sweep))
+        values, seams = sweep.run(coarse, empty_times, self._batch_for(sweep.frame.tiles))
         statics = self.statics_source(self.fine_grid(grid))
         answer = dress(values, coarse, sweep.fine_grid, self.checkpoint, statics=statics)
         return (told(answer) if self.missing == "mask" else answer), seams
@@ -229,12 +242,11 @@ class Downscaler:
             compile=self.compile,
         )
 
-    def _batch_for(self, sweep: Sweep) -> Batch:
+    def _batch_for(self, tiles: TileGrid) -> Batch:
         """Return how many windows run at once, decided once for a job."""
-        tiles = sweep.frame.tiles
         if tiles not in self._batches:
-            model = self.checkpoint.model
-            size = self.batch_size or usual_batch(model, tiles, sweep.device, self.dtype)
+            model, device = self.checkpoint.model, choose_device(self.device)
+            size = self.batch_size or usual_batch(model, tiles, device, self.dtype)
             constant = self.compile or self.batch_size is not None
             self._batches[tiles] = Batch(size, is_constant=constant)
         return self._batches[tiles]

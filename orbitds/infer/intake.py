@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from orbitds.data.values import Missing, check_values
@@ -50,9 +50,7 @@ class Intake:
     ) -> None:
         self.names = tuple(names)
         self.missing: Missing = missing
-        self._arrays = [
-            coarse[name].transpose("time", "latitude", "longitude").values for name in names
-        ]
+        self._arrays = [_of_all_times(coarse[name], coarse.sizes["time"]) for name in names]
         self._courier = courier
         self._plausible = [variable(name).plausible for name in names]
         self._is_looked_at = False
@@ -93,6 +91,8 @@ class Intake:
                 check_values(name, array.astype(np.float32, copy=False), missing=self.missing)
             self._is_looked_at = True
 
-    def is_empty(self) -> Bool[np.ndarray, " T"]:
-        """Return at which times an input has no value at all, if it is the whole field."""
-        return np.any([np.isnan(array).all(axis=(1, 2)) for array in self._arrays], axis=0)
+
+def _of_all_times(field: xr.DataArray, times: int) -> Shaped[np.ndarray, "T h w"]:
+    """Return the values of a field; one without a time, such as relief, is the same at all."""
+    values = field.transpose(..., "latitude", "longitude").values
+    return values if "time" in field.dims else np.broadcast_to(values, (times, *values.shape))

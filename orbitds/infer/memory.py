@@ -10,13 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from orbitds.grid import Grid
 from orbitds.infer.batch import BATCH_FINE_CELLS, LARGEST_BATCH
 from orbitds.infer.precision import Dtype, computing_in
-from orbitds.infer.tiling import halo_of
+from orbitds.infer.tiling import halo_of, plan
 from orbitds.ledger import Ledger
 from orbitds.model.build import build
 from orbitds.model.embed import NOISE
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.orbit2 import STATICS
-from orbitds.tiles import TileGrid, plan
+from orbitds.tiles import TileGrid
 
 # Of the free memory, what windows at work may take; the rest is for fields, copies and fragments.
 SHARE = 0.5
@@ -26,7 +26,8 @@ HOST_SHARE = 0.25
 REHEARSED = (32, 64)
 # Fields so small are never cut: nothing needs to be rehearsed for them.
 SMALL_CELLS = 2**12
-_FLOAT32 = 4
+# Of a fine value from the blend to the answer: itself, in float64, masked, bounded.
+FIELD_BYTES = 28
 
 
 @lru_cache(maxsize=16)
@@ -127,6 +128,28 @@ def choose_tiles(
             f"Wanted memory for a window of the model, got {free_bytes / 2**20:.0f} MiB, which "
             f"hold {largest} coarse cells. Free memory, or choose another device."
         ) from error
+
+
+def predict_memory(
+    model: DownscalingModel, tiles: TileGrid, cells: int, batch: int, channels: int, dtype: Dtype
+) -> int:
+    """Return the memory that a job takes on the device at its highest, in bytes.
+
+    Weights, a batch of windows, and the fields of a time: blended, and some more while they are
+    brought to physical units.
+
+    Parameters
+    ----------
+    cells
+        Coarse cells of the part that is computed at once.
+    batch
+        Windows that run at once.
+    channels
+        Fields of a time that are blended.
+    """
+    window = tiles.window[0] * tiles.window[1]
+    fields = cells * model.factor**2 * channels * FIELD_BYTES
+    return int(weight_bytes(model) + batch * window * bytes_per_cell(model, dtype) + fields)
 
 
 def usual_batch(

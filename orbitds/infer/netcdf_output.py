@@ -122,7 +122,7 @@ class NetcdfOutput:
         if time is not None:
             fine = fine.isel({time: slice(times.start, times.stop)})
         with naming(path):
-            _write_skeleton(path, fine, time, {self._job.rows, self._job.columns})
+            _write_skeleton(path, fine, time)
             with netCDF4.Dataset(path, "r+") as file:
                 for unit in self._job.units:
                     if unit.times.start < times.stop and unit.times.stop > times.start:
@@ -155,8 +155,8 @@ def _save(path: Path, values: np.ndarray) -> None:
         file.write(values.data.cast("B"))
 
 
-def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None, plane: set[str]) -> None:
-    """Write everything but the values; a chunk is a plane, the whole field at one time."""
+def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None) -> None:
+    """Write everything but the values: variables, coordinates, attributes, as encoded."""
     empty = fine.assign(
         {
             name: field.copy(data=dask.array.zeros(field.shape, np.float32, chunks=-1))

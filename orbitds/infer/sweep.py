@@ -1,6 +1,5 @@
 """A sweep: coarse fields of some times become fine ones of a part, all of it on the device."""
 
-import copy
 import itertools
 import math
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint
 from orbitds.data.times import labels_of, months_of
@@ -21,7 +20,7 @@ from orbitds.infer.backdrop import Backdrop
 from orbitds.infer.batch import Batch
 from orbitds.infer.canvas import Canvas, Shares
 from orbitds.infer.constrain import margin_of
-from orbitds.infer.courier import Courier
+from orbitds.infer.courier import Courier, on_device
 from orbitds.infer.intake import Arrived, Intake
 from orbitds.infer.part import Frame, Part
 from orbitds.infer.ruler import Ruler
@@ -233,20 +232,3 @@ def _sweep(
 ) -> Sweep:
     grid = Grid(*(np.frombuffer(axis) for axis in axes))
     return Sweep(checkpoint, on_device(checkpoint.model, device), grid, tiles, part, wish)
-
-
-@lru_cache(maxsize=2)
-def on_device(model: DownscalingModel, device: torch.device) -> DownscalingModel:
-    """Return a model on a device, copied there once per process.
-
-    The model itself stays where it is: others may compute with it, in other threads and elsewhere.
-    """
-    if next(model.parameters()).device == device:
-        return model
-    there: dict[int, object] = {}
-    with torch.no_grad():
-        for tensor in (*model.parameters(), *model.buffers()):
-            moved = tensor.detach().to(device)
-            is_weight = isinstance(tensor, nn.Parameter)
-            there[id(tensor)] = nn.Parameter(moved, requires_grad=False) if is_weight else moved
-    return copy.deepcopy(model, there)  # what is there already is not copied again

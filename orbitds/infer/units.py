@@ -1,10 +1,14 @@
 """Units of a job: blocks of the output that are computed, written and noted as one."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 # Fine values of a unit, over all variables: as much as some of them in memory at once may take.
 UNIT_BYTES = 2**28
+# A band may hold so many times as much: the rows of tiles above and below it are computed for it
+# too, so that a band of one row of tiles costs three.
+BAND_UNITS = 8
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class Units:
 
 
 def plan_units(times: int, row_bytes: int, edges: Sequence[int], budget: int) -> Units:
-    """Return units whose fine values take at most a budget, where a tile row of one time does.
+    """Return units whose fine values take at most a budget, where one time of the field does.
+
+    Else they are bands of a few rows of tiles.
 
     Parameters
     ----------
@@ -73,7 +79,9 @@ def plan_units(times: int, row_bytes: int, edges: Sequence[int], budget: int) ->
     fitting = budget // (rows * row_bytes)
     if fitting >= 1 or len(edges) == 2:
         return Units(times, rows, _equal(times, max(fitting, 1)), rows)
-    return Units(times, rows, 1, _band(rows, edges, max(budget // row_bytes, 1)))
+    tallest = max(later - edge for edge, later in itertools.pairwise(edges))
+    most = max(BAND_UNITS * budget // row_bytes, tallest)
+    return Units(times, rows, 1, _band(rows, edges, most))
 
 
 def _band(rows: int, edges: Sequence[int], most: int) -> int:

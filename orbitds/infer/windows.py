@@ -79,7 +79,7 @@ class Windows:
         self.backdrop = backdrop
         self.dtype: Dtype = dtype
         self.device = backdrop.device
-        self.predict = _compiled(model) if compile and model.is_one_graph else model.predict
+        self.is_compiled = compile and model.is_one_graph
         tiles = frame.tiles
         longitude = torch.tensor(grid.longitude_deg)
         chosen = [tiles.tiles[index] for index in frame.reaching]
@@ -155,8 +155,9 @@ class Windows:
             climatology = fine, beneath
         coarse = whole([cut(run.index, run.samples) for run in runs])
         noise = None if told.noise is None else whole([told.noise[run.samples] for run in runs])
+        predict = _compiled(self.model) if self.is_compiled else self.model.predict
         with computing_in(self.dtype, self.device):
-            return self.predict(
+            return predict(
                 coarse,
                 latitude_deg=of_tiles(self._latitude),
                 longitude_deg=of_tiles(self._longitude),

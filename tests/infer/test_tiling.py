@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from orbitds.grid import Grid
-from orbitds.infer.tiling import OVERLAP_CELLS, check_tiles, cut_for
+from orbitds.infer.tiling import OVERLAP_CELLS, check_tiles, cut_for, plan
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.schema import Frozen
+from orbitds.tiles import TileGrid
 
 
 class Plain(DownscalingModel):
@@ -60,3 +63,43 @@ def test_wrong_tiles_are_refused():
     assert check_tiles((2, 4)) == (2, 4)
     with pytest.raises(ValueError, match=r"Wanted tiles as .*got \(0, 1\)\. Try"):
         check_tiles((0, 1))
+
+
+# --- plans ---
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 60), width=st.integers(1, 60), halo=st.integers(0, 3), data=st.data())
+def test_planned_windows_fit(height, width, halo, data):
+    smallest = TileGrid(height, width, height, width, halo).window
+    largest = data.draw(st.integers(smallest[0] * smallest[1], height * width))
+    rows, columns = plan(height, width, largest, halo)
+    window = TileGrid(height, width, rows, columns, halo).window
+    assert window[0] * window[1] <= largest
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "largest", "halo", "expected"),
+    [
+        (64, 128, 64 * 128, 4, (1, 1)),
+        (64, 128, 64 * 128 - 1, 4, (1, 2)),
+        (64, 128, 64 * 72, 4, (1, 2)),
+        (64, 128, 64 * 72 - 1, 4, (2, 2)),
+        (128, 64, 72 * 64, 4, (2, 1)),
+        (37, 90, 500, 2, (2, 8)),
+        # a window of a single cell with its halo
+        (9, 6, 9, 1, (9, 6)),
+        (1, 5, 1, 0, (1, 5)),
+    ],
+)
+def test_plan_halves_the_longer_edge(height, width, largest, halo, expected):
+    assert plan(height, width, largest, halo) == expected
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "largest", "halo", "told"),
+    [(9, 6, 8, 1, "8 coarse cells, got 3 x 3"), (2, 7, 9, 2, "9 coarse cells, got 2 x 5")],
+)
+def test_a_plan_without_a_window_that_fits_is_refused(height, width, largest, halo, told):
+    with pytest.raises(ValueError, match=rf"at most {told} .*halo of {halo} .*smaller halo"):
+        plan(height, width, largest, halo)
