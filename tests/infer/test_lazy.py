@@ -335,7 +335,7 @@ def test_bands_are_the_field_to_the_bit(
         coarse[RAIN][5, :3] = np.nan
     ds = coarse.chunk(time=5) if north_up else coarse.sortby("latitude").chunk(time=5)
     whole = downscale(ds, checkpoint_folder, **options)
-    monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", 3 * 3 * 33)
+    monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", 1)
     bands = downscale(ds, checkpoint_folder, **options)
     rows = bands[WIND].chunks[1]
     assert len(rows) > 1
@@ -395,7 +395,7 @@ def members(pair, statistics, tmp_path):
 def test_members_and_spread_are_lazy_too(coarse, members, monkeypatch, options, dims):
     coarse = coarse.isel(time=slice(0, 3))
     eager = downscale(coarse, members, tiles=(3, 1), batch_size=1, **options)
-    for cells in (lazy.BLOCK_FINE_CELLS, 6 * 3 * 33):
+    for cells in (lazy.BLOCK_FINE_CELLS, 1):
         monkeypatch.setattr(lazy, "BLOCK_FINE_CELLS", cells)
         made = downscale(coarse.chunk(time=2), members, tiles=(3, 1), batch_size=1, **options)
         assert made[WIND].dims == dims
