@@ -209,7 +209,7 @@ def giant(options: argparse.Namespace, folder: Path) -> list[dict]:
         spent=spent,
         stops=lambda: False,
         failed=never,
-        report=lambda count: None,
+        report=lambda _: None,
     )
     seconds = time.perf_counter() - started
     case = f"{FACTOR * grid[0]}x{FACTOR * grid[1]}x{len(outputs)} in {len(units)} bands"
@@ -246,7 +246,7 @@ def _job(
     return row | {"stored_gib": round(size / GIB, 3)}
 
 
-def demo(options: argparse.Namespace, folder: Path) -> list[dict]:
+def demo(options: argparse.Namespace, _: Path) -> list[dict]:
     """Downscale the test years of the demo, from array to array."""
     _, coarse = _of_demo(options)
     started = time.perf_counter()

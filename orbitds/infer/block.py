@@ -71,10 +71,11 @@ class Block:
         return {str(name): values.values for name, values in fine.data_vars.items()}
 
     def __dask_tokenize__(self) -> tuple:
-        downscaler, grid, source = self.downscaler, self.grid, self.downscaler.source
+        downscaler, grid = self.downscaler, self.grid
+        checkpoint = downscaler.checkpoint
         return (
             type(self).__qualname__,
-            (self.token,) if source.folder is None else (str(source.folder), source.sha256),
+            self.token if checkpoint.folder is None else checkpoint.identity,
             settings_of(downscaler, grid),
             downscaler.batch_size,
             downscaler.device,
@@ -85,7 +86,7 @@ class Block:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        if self.downscaler.source.folder is None:
+        if self.downscaler.checkpoint.folder is None:
             name = self.downscaler.checkpoint.name
             raise ValueError(
                 "Wanted a checkpoint in a folder, which other processes load by themselves, got "

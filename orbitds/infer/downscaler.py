@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from orbitds.checkpoint import Checkpoint
+from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.values import Missing, check_missing
 from orbitds.device import choose_device
 from orbitds.grid import Grid
@@ -22,7 +22,6 @@ from orbitds.infer.memory import choose_tiles, free_bytes, predict_memory, usual
 from orbitds.infer.part import Part, check_window
 from orbitds.infer.precision import Dtype, check_dtype, choose_dtype
 from orbitds.infer.seams import Seams
-from orbitds.infer.source import Source
 from orbitds.infer.sweep import frame_of, sweep_for
 from orbitds.infer.template import dress
 from orbitds.infer.tiling import Tiles, check_tiles, cut_for, halo_of
@@ -35,8 +34,8 @@ SPACING_TOLERANCE = 0.05
 class Downscaler:
     """Block in, block out: canonical coarse fields of some times to canonical fine ones.
 
-    Pickles as the path of its checkpoint and the hash of its description, so that it travels to
-    dask workers without weights; each process loads the model once. One thread may compute while
+    Its checkpoint pickles as a folder and a hash, so that it travels to dask workers without
+    weights; each process loads the model once. One thread may compute while
     others read and write, or several compute at once.
 
     Parameters
@@ -81,7 +80,9 @@ class Downscaler:
         spread: bool = False,
         compile: bool = False,
     ) -> None:
-        self.source = Source.of(checkpoint)
+        if not isinstance(checkpoint, Checkpoint):
+            checkpoint = load_checkpoint(str(checkpoint))
+        self.checkpoint = _has_learned(checkpoint)
         self.variables = check_variables(variables, self.checkpoint)
         self.tiles: Tiles = check_tiles(tiles)
         self.halo = halo
@@ -98,11 +99,6 @@ class Downscaler:
         self._fixed: dict[tuple[int, int], tuple[int, int]] = {}
         self._batches: dict[TileGrid, Batch] = {}
         self._warned: set[str] = set()
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint, read once per process."""
-        return self.source.checkpoint
 
     @property
     def dims(self) -> dict[str, tuple[str, ...]]:
@@ -260,3 +256,14 @@ class Downscaler:
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def _has_learned(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint, if it has learned to downscale."""
+    if checkpoint.description.objective == "masked":
+        raise ValueError(
+            f"Wanted a checkpoint that has learned to downscale, got {checkpoint.name!r}, which "
+            "was pre-trained to reconstruct hidden parts of its inputs. Train a run that starts "
+            "from it: `orbitds train --from` this folder."
+        )
+    return checkpoint

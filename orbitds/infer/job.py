@@ -99,12 +99,12 @@ def plan_job(
         "dtype": None if config.dtype == "auto" else config.dtype,
         "compile": config.compile,
     }
-    # files are often chunked by single times: too small to read
-    fine = downscale(ds.chunk("auto"), **options)
+    fine = downscale(ds.chunk(), **options)  # lazily: for its coordinates and attributes
     # written before the values, which are computed later
     fine = fine.assign_coords(xr.Dataset(coords=fine.coords).load(scheduler="synchronous").coords)
     inputs = load_checkpoint(config.checkpoint).inputs
-    entered = enter_with_earlier(ds.chunk("auto"), inputs, missing=missing)
+    # in the chunks of the store: of larger ones all would be read again for each unit within
+    entered = enter_with_earlier(ds.chunk(), inputs, missing=missing)
     engine = Engine(entered.ds, entered.layout, options)
     times = entered.ds.sizes["time"]
     cells = sum(field.size for field in fine.data_vars.values())

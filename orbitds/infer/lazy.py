@@ -8,19 +8,17 @@ import warnings
 from itertools import chain
 from operator import itemgetter
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import dask.array
 import numpy as np
 import xarray as xr
 
-from orbitds.checkpoint import Checkpoint, load_checkpoint
+from orbitds.checkpoint import Checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.data.history import enter_with_earlier
 from orbitds.data.layout import MEMBER
 from orbitds.data.values import check_missing
-from orbitds.description import find_checkpoint
 from orbitds.grid import Grid
 from orbitds.infer.block import COMPUTING, Block, settings_of
 from orbitds.infer.downscaler import Downscaler
@@ -47,7 +45,7 @@ def downscale(
     options
         Of :class:`~orbitds.infer.downscaler.Downscaler`.
     """
-    downscaler = Downscaler(_portable(checkpoint), **options)
+    downscaler = Downscaler(checkpoint, **options)
     checkpoint = downscaler.checkpoint
     entered = enter_with_earlier(ds, checkpoint.inputs, missing=check_missing(downscaler.missing))
     grid = Grid.of(entered.ds)
@@ -73,20 +71,6 @@ def _told(downscaler: Downscaler, grid: Grid) -> dict[str, str]:
     if downscaler.missing == "mask":
         told[POLICY] = downscaler.missing
     return told
-
-
-def _portable(checkpoint: str | PathLike[str] | Checkpoint) -> Path | Checkpoint:
-    """Return the folder of a checkpoint, by which other processes load it; itself without one."""
-    if not isinstance(checkpoint, Checkpoint):
-        return find_checkpoint(str(checkpoint)).absolute()
-    if checkpoint.folder is None:
-        return checkpoint
-    try:
-        # one that was changed after loading is not what lies in its folder
-        is_same = load_checkpoint(checkpoint.folder) is checkpoint
-    except (OSError, ValueError):
-        is_same = False
-    return checkpoint.folder if is_same else checkpoint
 
 
 def _lazily(downscaler: Downscaler, coarse: xr.Dataset, grid: Grid) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """The downscaler: tiles, batches and pickling change nothing that they should not."""
 
 import pickle
+import shutil
 from dataclasses import replace
 
 import cftime
@@ -414,3 +415,24 @@ def test_a_pretrained_checkpoint_is_refused(checkpoint_folder):
     message = "has learned to downscale, got 'tiny', which was pre-trained.*orbitds train --from"
     with pytest.raises(ValueError, match=message):
         Downscaler(replace(checkpoint, description=told))
+
+
+# --- travelling ---
+
+
+def test_a_downscaler_travels_without_weights(checkpoint_folder):
+    downscaler = Downscaler(checkpoint_folder)
+    message = pickle.dumps(downscaler)
+    assert len(message) < 2000
+    assert pickle.loads(message).checkpoint is load_checkpoint(checkpoint_folder)
+
+
+def test_another_checkpoint_in_its_place_is_refused(checkpoint_folder, tmp_path):
+    folder = shutil.copytree(checkpoint_folder, tmp_path / "mine")
+    message = pickle.dumps(Downscaler(folder))
+    text = (folder / "orbitds.json").read_text(encoding="utf-8")
+    (folder / "orbitds.json").write_text(text.replace('"pair"', '"pairs"'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"Wanted the checkpoint in .*mine that the job began"):
+        pickle.loads(message)
+    (folder / "orbitds.json").write_text(text, encoding="utf-8")
+    assert pickle.loads(message).checkpoint.name == "mine"

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import tracemalloc
 
@@ -126,7 +127,7 @@ def test_the_layout_is_that_of_the_accessor(config, coarse, small, tmp_path, nam
 
 @pytest.mark.parametrize(("layout", "zarr_format"), [(south_to_north, 2), (columns_first, 3)])
 def test_bands_of_a_large_field(config, coarse, monkeypatch, tmp_path, layout, zarr_format):
-    monkeypatch.setattr("orbitds.infer.job.UNIT_BYTES", 2 * 4 * 9 * 33)
+    monkeypatch.setattr("orbitds.infer.job.UNIT_BYTES", 1)
     coarse = coarse.isel(time=slice(3))
     told = config(ds=layout(coarse), tiles="3x2", zarr_format=zarr_format, batch_size=1)
     planned = plan(told)
@@ -292,17 +293,21 @@ def interrupted(config, monkeypatch, after=3):
 def test_an_unfinished_job_is_gone_on_with_or_forgotten(config, monkeypatch, small, tmp_path, name):
     told = config(name)
     ended = interrupted(told, monkeypatch)
-    assert str(ended) == (
-        "kept 3 of 6 units and stopped: got SIGINT. Start the same command with --resume to go on."
+    found = re.fullmatch(
+        "kept ([23]) of 6 units and stopped: got SIGINT. Start the same command with --resume to "
+        r"go on\.",
+        str(ended),
     )
+    assert found is not None, ended  # the third may not have been begun to be written
+    kept = int(found[1])
     before = sorted(path.name for path in tmp_path.iterdir())
     assert not told.output.exists()
-    message = rf"got .*{name}, of which 3 of 6 units are finished.*--resume, or.*--overwrite"
+    message = rf"got .*{name}, of which {kept} of 6 units are finished.*--resume, or.*--overwrite"
     with pytest.raises(FileExistsError, match=message):
         run(told)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     summary = run(told.model_copy(update={"resume": True}))
-    assert (summary.done, summary.finished, summary.is_whole) == (3, 6, True)
+    assert (summary.done, summary.finished, summary.is_whole) == (6 - kept, 6, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["coarse.nc", name]
     interrupted(config(name, tiles="1x2", overwrite=True), monkeypatch)
     summary = run(told.model_copy(update={"overwrite": True}))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orbitds.infer.units import Units, plan_units
+from orbitds.infer.units import BAND_UNITS, Units, plan_units
 
 
 @given(data=st.data(), times=st.integers(1, 40), rows=st.integers(1, 30))
@@ -28,10 +28,13 @@ def test_units_cover_the_output_once_and_in_order(data, times, rows):
 
 
 @given(times=st.integers(1, 40), rows=st.integers(1, 30), budget=st.integers(1, 3000))
-def test_units_keep_to_the_budget_or_are_as_small_as_they_get(times, rows, budget):
+def test_units_keep_to_the_budget_and_bands_to_some_of_it(times, rows, budget):
     units = plan_units(times, 8, range(rows + 1), budget)
-    if 8 * units.block_times * units.block_rows > budget:
-        assert (units.block_times, units.block_rows) == (1, 1)
+    size = 8 * units.block_times * units.block_rows
+    if units.bands == 1 and rows > 1:
+        assert size <= budget or 8 * rows <= BAND_UNITS * budget
+    else:
+        assert size <= BAND_UNITS * budget or (units.block_times, units.block_rows) == (1, 1)
 
 
 def test_times_are_shared_out_equally():
@@ -44,10 +47,14 @@ def test_an_untiled_field_is_not_cut():
 
 
 def test_bands_are_whole_rows_of_tiles_where_these_are_alike():
-    assert plan_units(3, 10, [0, 2, 4, 6, 7], 59) == Units(3, 7, 1, 4)
-    assert plan_units(3, 10, [0, 2, 4, 6, 7], 39) == Units(3, 7, 1, 2)
-    assert plan_units(3, 10, [0, 1, 3, 7], 39) == Units(3, 7, 1, 3)  # in equal parts
+    assert plan_units(3, 10, [0, 2, 4, 6, 7], 5) == Units(3, 7, 1, 4)
+    assert plan_units(3, 10, [0, 2, 4, 6, 7], 3) == Units(3, 7, 1, 2)
+    assert plan_units(3, 10, [0, 1, 3, 7], 3) == Units(3, 7, 1, 4)  # in equal parts
+
+
+def test_no_band_is_less_than_a_row_of_tiles():
+    assert plan_units(3, 10, [0, 2, 4, 6], 1) == Units(3, 6, 1, 2)
 
 
 def test_bands_of_uneven_tiles_are_equal():
-    assert plan_units(2, 10, [0, 3, 5, 8], 49) == Units(2, 8, 1, 4)
+    assert plan_units(2, 10, [0, 3, 5, 8], 5) == Units(2, 8, 1, 4)
