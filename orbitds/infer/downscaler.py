@@ -97,6 +97,7 @@ class Downscaler:
         model, there = self.checkpoint.model, choose_device(device)
         self.dtype: Dtype = choose_dtype(check_dtype(dtype), there, model)
         self._fixed: dict[tuple[int, int], tuple[int, int]] = {}
+        self._cuts: dict[tuple[tuple[int, int], bool], TileGrid] = {}
         self._batches: dict[TileGrid, Batch] = {}
         self._warned: set[str] = set()
 
@@ -136,6 +137,12 @@ class Downscaler:
 
     def tiles_for(self, grid: Grid) -> TileGrid:
         """Return how the whole field is cut: fixed when first asked for, by a job in all parts."""
+        key = grid.shape, grid.periodic
+        if key not in self._cuts:  # once: a large field has thousands of tiles
+            self._cuts[key] = self._cut(grid)
+        return self._cuts[key]
+
+    def _cut(self, grid: Grid) -> TileGrid:
         model, tiles = self.checkpoint.model, self.tiles
         if tiles == "auto" and model.window is None:
             if grid.shape not in self._fixed:
@@ -249,7 +256,7 @@ class Downscaler:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to this process: batches that fit into its memory."""
-        return self.__dict__ | {"_batches": {}}
+        return self.__dict__ | {"_batches": {}, "_cuts": {}}
 
     def _say(self, text: str) -> None:
         """Warn once per job, not once per block."""

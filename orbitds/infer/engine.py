@@ -110,6 +110,10 @@ class Engine:
         }
         return Computed(fields, seams)
 
+    def memory_of(self, unit: Unit) -> int:
+        """Return the memory of the device in bytes for one time of a unit, predicted."""
+        return self.downscaler.memory_of(self.grid, self.part_of(unit))
+
     def part_of(self, unit: Unit) -> Part:
         """Return the canonical coarse cells of a unit, whose rows are in the caller's order."""
         rows = self._order["latitude"][unit.rows.start * self.factor : unit.rows.stop * self.factor]

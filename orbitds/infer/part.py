@@ -113,7 +113,12 @@ class Frame:
     @cached_property
     def reaching(self) -> dict[int, list[Place]]:
         """The tiles that have a share in the frame, by their number, and where."""
-        found = {index: list(self._places(tile)) for index, tile in enumerate(self.tiles.tiles)}
+        found = {
+            index: list(self._places(tile))
+            for index, tile in enumerate(self.tiles.tiles)
+            # rows do not wrap: most tiles of a large field lie north or south of a band
+            if tile.rows.start < self.rows.stop and tile.rows.stop > self.rows.start
+        }
         return {index: places for index, places in found.items() if places}
 
     @cached_property

@@ -31,6 +31,8 @@ class Plan:
     """Coarse rows of a unit."""
     unit_bytes: int
     """Fine values of a unit; some of them are in memory at once, beside what the model takes."""
+    memory_bytes: int
+    """Of the device, predicted: weights, windows at work, fields of one time of a unit."""
     bytes: int
     """Fine values of the output, before compression."""
     parts_bytes: int
@@ -49,9 +51,10 @@ class Plan:
             f"{', '.join(shown)}: {', '.join(self.variables)}, each {form}",
             f"{cells} coarse cells in {self.tiles[0]} x {self.tiles[1]} tiles",
             f"{_bytes(self.bytes)} in {self.files} files of values, before compression",
-            f"{self.units} units of {self.unit_times} times and {self.unit_rows} coarse rows, "
-            f"{_bytes(self.unit_bytes)} each",
+            f"{self.units} unit{'s' * (self.units > 1)} of {self.unit_times} times and "
+            f"{self.unit_rows} coarse rows, {_bytes(self.unit_bytes)} each",
         ]
+        lines.append(f"{_bytes(self.memory_bytes)} of the device's memory, predicted")
         if self.parts_bytes:
             lines.append(f"{_bytes(self.parts_bytes)} beside it until it is put together")
         if self.share_units != self.units:
@@ -134,6 +137,7 @@ def plan_of(job: Job, output: Output, share: Share) -> Plan:
         unit_times=units.block_times,
         unit_rows=units.block_rows,
         unit_bytes=per_row * units.block_times * units.block_rows,
+        memory_bytes=job.engine.memory_of(units[0]),
         bytes=total,
         parts_bytes=total if is_netcdf else 0,
         files=len(output.targets) if is_netcdf else len(units) * len(fields),
