@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from orbitds.config import ModelConfig
+from orbitds.model.edsr import EDSR
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.orbit2 import Orbit2, Orbit2Config
 from orbitds.model.reslim import Reslim
+from orbitds.model.unet import UNet
 from orbitds.model.vit import ViT
 
 # The networks that are trained here; those that come in with published weights have configs of
 # their own.
-ARCHITECTURES = {"reslim": Reslim, "vit": ViT}
+ARCHITECTURES = {"reslim": Reslim, "vit": ViT, "unet": UNet, "edsr": EDSR}
 
 
 def build(
