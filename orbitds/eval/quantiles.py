@@ -1,6 +1,5 @@
 """Quantile mapping: each fine cell's interpolated values get the distribution of its truth."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from orbitds.data.blocks import BLOCK_CELLS
+from orbitds.data.gaps import fill_gaps
 from orbitds.interpolate import interpolate
 from orbitds.variables import variable
 
@@ -50,12 +50,13 @@ class QuantileMap:
 
     @classmethod
     def fit(cls, coarse: xr.DataArray, fine: xr.DataArray, *, periodic: bool) -> "QuantileMap":
-        """Learn from a training period, read once in bands of rows.
+        """Learn from a training period: coarse fields in memory, fine ones in bands of rows.
 
         Parameters
         ----------
         coarse, fine
-            One variable in canonical form at the same times; NaN of the truth does not count.
+            One variable in canonical form at the same times; NaN of the truth does not count, gaps
+            of the coarse fields are filled as in an evaluation.
         """
         factor = fine.sizes["latitude"] // coarse.sizes["latitude"]
         seasons = seasons_of(coarse["time"].dt.month.values)
@@ -66,10 +67,11 @@ class QuantileMap:
         shares = (np.arange(nodes) + 0.5) / nodes
         shape = (len(chosen), nodes, fine.sizes["latitude"], fine.sizes["longitude"])
         before, correction = (np.empty(shape, np.float32) for _ in range(2))
-        smooth = _bands(coarse, factor, periodic=periodic)
+        values = torch.from_numpy(fill_gaps(coarse.values, periodic=periodic))
         for rows in _row_slices(fine, factor):
             truth = fine.isel(latitude=rows).values
-            bilinear = np.where(np.isnan(truth), np.nan, smooth(rows))
+            bilinear = _rows_of(values, rows, factor, periodic=periodic)
+            bilinear = np.where(np.isnan(truth), np.nan, bilinear)
             for season, times in enumerate(chosen):
                 low = quantiles(bilinear[times], shares)
                 before[season][:, rows] = low
@@ -117,21 +119,15 @@ def quantiles(
     return low + (place - left).astype(values.dtype) * (high - low)
 
 
-def _bands(
-    coarse: xr.DataArray, factor: int, *, periodic: bool
-) -> Callable[[slice], Float[np.ndarray, "T h Wf"]]:
-    """Return what gives rows of the interpolated field: a band of it at a time."""
-    last = coarse.sizes["latitude"]
-
-    def band(rows: slice) -> np.ndarray:
-        first, stop = rows.start // factor, -(-rows.stop // factor)
-        north, south = max(first - 1, 0), min(stop + 1, last)
-        values = torch.from_numpy(coarse.isel(latitude=slice(north, south)).values)
-        fine = interpolate(values, factor, "bilinear", periodic=periodic).numpy()
-        start = rows.start - north * factor
-        return fine[:, start : start + rows.stop - rows.start]
-
-    return band
+def _rows_of(
+    values: Float[Tensor, "T H W"], rows: slice, factor: int, *, periodic: bool
+) -> Float[np.ndarray, "T h Wf"]:
+    """Return rows of the bilinear field, made of the coarse rows around them alone."""
+    first, stop = rows.start // factor, -(-rows.stop // factor)
+    north = max(first - 1, 0)
+    fine = interpolate(values[:, north : stop + 1], factor, "bilinear", periodic=periodic)
+    start = rows.start - north * factor
+    return fine[:, start : start + rows.stop - rows.start].numpy()
 
 
 def _row_slices(fine: xr.DataArray, factor: int) -> list[slice]:
