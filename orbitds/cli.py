@@ -27,7 +27,7 @@ from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, forma
 from orbitds.train.stop import Stopped
 
 # Settings whose keys are names of variables or pairs, and no flags.
-BY_VARIABLE = ("tv_weights", "pairs")
+BY_VARIABLE = ("tv_weights", "pairs", "others")
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 IMPORT = "import-orbit2"
 
@@ -226,16 +226,18 @@ def infer(
 
 @app.command(name="eval")
 def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
-    """Score a prediction against the truth: R2, RMSE, bias, SSIM, PSNR.
+    """Score a prediction against the truth, and report it.
 
-    With --coarse, nearest, bilinear and bicubic interpolation are scored beside it; with
-    --checkpoint also delta change.
+    Writes report.html, a page that needs no network, and the same numbers as scores.md,
+    scores.json and scores.nc. With --coarse the simple methods are scored beside it; those that
+    learn need a training period, by --pair or --train-truth and --train-coarse. Predictions of
+    other models go beside it: --others.unet FILE.
     """
-    from orbitds.eval.report import show
-    from orbitds.eval.score import run
+    from orbitds.eval.report import Table, show
+    from orbitds.eval.run import run
 
-    show(run(config))
-    tell(f"wrote {config.output / 'scores.md'} and {config.output / 'scores.json'}")
+    show(Table.of(run(config)))
+    tell(f"wrote {config.output / 'report.html'}, and scores as .md, .json and .nc beside it")
 
 
 @app.command

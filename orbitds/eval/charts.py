@@ -1,5 +1,7 @@
 """The charts of a report: spectra, quantiles, time series and ranks of one variable."""
 
+import re
+
 import numpy as np
 import xarray as xr
 
@@ -8,7 +10,15 @@ from orbitds.eval.html import STYLES
 
 # Methods that others make superfluous in a picture.
 _LEFT_OUT = ("nearest", "bicubic")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _RIVALS = ("bilinear", "delta change")
+
+
+def spelled(units: str) -> str:
+    """Return a unit with its powers raised: m s⁻¹ of ``m s-1``."""
+    return re.sub(
+        r"(?<=[A-Za-z])-?\d+(?![\w(])", lambda found: found.group().translate(_RAISED), units
+    )
 
 
 def chosen(part: xr.Dataset, own: str) -> list[str]:
@@ -40,7 +50,7 @@ def quantile_quantile(part: xr.Dataset, own: str) -> str | None:
         return None
     x = part["quantile_truth"].values
     lines = _of_methods(part, "quantile", x, own)
-    units = part["units"].item()
+    units = spelled(part["units"].item())
     return line_chart(
         lines,
         Axis(f"truth ({units})"),
@@ -62,7 +72,7 @@ def series(part: xr.Dataset, own: str) -> str | None:
     return line_chart(
         lines,
         Axis("time", "year"),
-        Axis(f"area mean ({part['units'].item()})"),
+        Axis(f"area mean ({spelled(part['units'].item())})"),
         alt=f"Area means over time of {_named(lines)}: {part['long_name'].item()}",
     )
 
@@ -77,7 +87,7 @@ def errors_over_time(part: xr.Dataset, own: str) -> str | None:
     return line_chart(
         lines,
         Axis("time", "year"),
-        Axis(f"minus truth ({part['units'].item()})"),
+        Axis(f"minus truth ({spelled(part['units'].item())})"),
         alt=f"Area means over time of {_named(lines)}, less the truth: {part['long_name'].item()}",
     )
 

@@ -34,7 +34,7 @@ p, ul { max-width: 48rem; }
 .soft, figcaption, caption { color: var(--soft); font-size: 0.88rem; }
 .verdict { background: var(--panel); border-left: 4px solid var(--m0); padding: 0.6rem 1rem;
   max-width: none; }
-.verdict p { margin: 0.4rem 0; }
+.verdict p { margin: 0.4rem 0; max-width: 62rem; }
 nav a { margin-right: 0.9rem; }
 a { color: var(--m0); }
 .scroll { overflow-x: auto; margin: 0.6rem 0 1rem; }
@@ -42,24 +42,26 @@ table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabu
 caption { text-align: left; padding-bottom: 0.3rem; }
 th, td { padding: 0.28rem 0.6rem; text-align: right; border-bottom: 1px solid var(--rule);
   white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
+thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; white-space: normal; }
 th[scope=row], th.text { text-align: left; font-weight: 400; vertical-align: top; }
 td { vertical-align: top; } th[scope=row] { white-space: normal; min-width: 7.5rem; }
 td strong { background: var(--good); border-radius: 3px; padding: 0 0.2rem; }
 td small { display: block; color: var(--soft); font-size: 0.8em; }
 tr.own th { font-weight: 700; }
-tr.first > * { border-top: 2px solid var(--rule); }
+th[scope=rowgroup] { text-align: left; padding-top: 0.9rem; }
 .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem),
   1fr)); }
 figure { margin: 0; background: var(--panel); border-radius: 6px; padding: 0.7rem; min-width: 0; }
-figure.map { margin-top: 1rem; }
+figure.map { margin: 1rem 0; overflow-x: auto; }
+figure.map img { min-width: 44rem; }
 figure img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 svg.chart { width: 100%; height: auto; display: block; }
 svg.chart text { fill: var(--ink); font-size: 12px; }
 svg.chart .axis, svg.chart .grid, svg.chart .line, svg.chart .equal { fill: none; }
 svg.chart .axis { stroke: var(--soft); } svg.chart .grid { stroke: var(--rule); opacity: 0.7; }
 svg.chart .equal { stroke: var(--soft); stroke-dasharray: 2 4; }
-svg.chart .line { stroke-width: 1.8; } svg.chart .truth { stroke: var(--ink); stroke-width: 2.4; }
+svg.chart .line { stroke-width: 1.8; } svg.chart .truth { stroke: var(--ink);
+  stroke-width: 4.5; opacity: 0.4; }
 %LINES%
 details { margin: 0.6rem 0; } summary { cursor: pointer; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; font-size: 0.9rem; }
@@ -83,14 +85,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: headings, then values."""
+    """One row of a table: a heading, then values; without values the heading of those below."""
 
-    heads: Sequence[str]
-    cells: Sequence[Cell]
+    head: str
+    cells: Sequence[Cell] = ()
     is_own: bool = False
     """Whether it is of what the report is about."""
-    is_first: bool = False
-    """Whether a group of rows begins with it."""
 
 
 def page(title: str, body: Sequence[str]) -> str:
@@ -107,7 +107,7 @@ def page(title: str, body: Sequence[str]) -> str:
 
 
 def table(
-    heads: Sequence[tuple[str, str]], rows: Sequence[Row], *, caption: str, labels: Sequence[str]
+    heads: Sequence[tuple[str, str]], rows: Sequence[Row], *, caption: str, label: str
 ) -> str:
     """Return a table that scrolls sideways by itself where the page is narrow.
 
@@ -115,15 +115,15 @@ def table(
     ----------
     heads
         Heading and definition of each column of values.
-    labels
-        Headings of the columns of headings.
+    label
+        Heading of the column of headings.
     """
-    top = "".join(f'<th scope="col" class="text">{escape(label)}</th>' for label in labels)
+    top = f'<th scope="col" class="text">{escape(label)}</th>'
     top += "".join(
         f'<th scope="col" title="{escape(meaning)}">{escape(title)}</th>'
         for title, meaning in heads
     )
-    lines = "".join(map(_row, rows))
+    lines = "".join(_row(row, len(heads) + 1) for row in rows)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>"
@@ -158,11 +158,11 @@ def terms(pairs: Sequence[tuple[str, str]]) -> str:
     return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs) + "</dl>"
 
 
-def _row(row: Row) -> str:
-    styles = [name for name, on in (("own", row.is_own), ("first", row.is_first)) if on]
-    start = f'<tr class="{" ".join(styles)}">' if styles else "<tr>"
-    heads = "".join(f'<th scope="row">{escape(head)}</th>' for head in row.heads)
-    return start + heads + "".join(map(_cell, row.cells)) + "</tr>"
+def _row(row: Row, columns: int) -> str:
+    start = '<tr class="own">' if row.is_own else "<tr>"
+    if not row.cells:
+        return f'{start}<th scope="rowgroup" colspan="{columns}">{escape(row.head)}</th></tr>'
+    return f'{start}<th scope="row">{escape(row.head)}</th>{"".join(map(_cell, row.cells))}</tr>'
 
 
 def _cell(cell: Cell) -> str:

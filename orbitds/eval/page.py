@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 
 from orbitds.eval import charts
+from orbitds.eval.charts import spelled
 from orbitds.eval.html import Cell, Row, figure, folded, image, page, paragraph, table, terms
-from orbitds.eval.table import EVERYWHERE, METRICS, SEASONS
+from orbitds.eval.table import EVERYWHERE, METRICS, SCALARS, SEASONS
 from orbitds.eval.verdict import best_of, verdict
 
 # Metrics of the key table, and how those of a group are called.
@@ -72,20 +73,31 @@ def render(scores: xr.Dataset, *, provenance: Sequence[tuple[str, str]] = ()) ->
     return page(f"{own}: evaluation", body)
 
 
-def number(value: float, metric: str, units: str = "") -> str:
-    """Return a value as text, with the digits of its metric, or more where it is small."""
+def number(value: float, metric: str, extra: int = 0) -> str:
+    """Return a value as text, with the digits of its metric.
+
+    Parameters
+    ----------
+    extra
+        Further digits of what is in the unit of a variable whose errors are small numbers.
+    """
     if np.isnan(value):
         return "-"
-    if metric.startswith("skill"):
-        return f"{value:.1%}"
     if np.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if metric.startswith("skill"):
+        return f"{value:.1%}"
     row = METRICS[metric]
-    digits = row.digits
-    if row.unit == "variable" and 0 < abs(value) < 10.0 ** (1 - digits):
-        return f"{value:.2g}"
+    digits = row.digits + (extra if row.unit == "variable" else 0)
     text = f"{value:.{digits}f}"
-    return f"{text} {units}" if units else text
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def extra_digits(part: xr.Dataset) -> int:
+    """Return how many more digits a variable needs than one of errors of 0.1 and above."""
+    errors = part["value"].sel(region=EVERYWHERE, season="all", metric="rmse").values
+    errors = errors[np.isfinite(errors) & (errors > 0)]
+    return max(0, -int(np.floor(np.log10(errors.min()))) - 1) if errors.size else 0
 
 
 def _key_table(scores: xr.Dataset, own: str) -> str:
@@ -93,17 +105,15 @@ def _key_table(scores: xr.Dataset, own: str) -> str:
     metrics = [m for m in KEY if whole["value"].sel(metric=m).notnull().any()]
     rows = []
     for name in scores["variable"].values:
-        part = whole.sel(variable=name)
-        first = len(rows)
-        rows += _method_rows(part, metrics, own, label=_labelled(part))
-        rows[first] = Row(rows[first].heads, rows[first].cells, rows[first].is_own, is_first=True)
+        part = scores.sel(variable=name)
+        rows += [Row(_labelled(part)), *_method_rows(part, metrics, own)]
     told = (
         "The smallest RMSE of each variable comes first, and the best value of each column is "
         "marked. In small print: the 95 % interval of a bootstrap over blocks of time. Skill is "
         "the share of the squared error of bilinear interpolation, or of delta change, that a "
         "method takes away; below zero it adds to it."
     )
-    content = table(_heads(metrics), rows, caption="All methods", labels=["variable", "method"])
+    content = table(_heads(metrics), rows, caption="All methods", label="method")
     return paragraph(told, "soft") + content
 
 
@@ -126,9 +136,9 @@ def _section(scores: xr.Dataset, name: str, place: int, own: str) -> str:
             caption = f"{title}: {_labelled(part)}"
             content = table(
                 _heads(metrics),
-                _method_rows(whole, metrics, own),
+                _method_rows(part, metrics, own),
                 caption=caption,
-                labels=["method"],
+                label="method",
             )
             meanings = terms([(METRICS[m].title, METRICS[m].meaning) for m in metrics])
             parts += [f"<h3>{title}</h3>", content, folded("What these mean", meanings)]
@@ -136,32 +146,28 @@ def _section(scores: xr.Dataset, name: str, place: int, own: str) -> str:
     return "\n".join(parts)
 
 
-def _method_rows(
-    part: xr.Dataset, metrics: Sequence[str], own: str, label: str | None = None
-) -> list[Row]:
-    """Return a row for each method, the smallest RMSE first; with the variable in its first."""
-    errors = part["value"].sel(metric="rmse").values
+def _method_rows(part: xr.Dataset, metrics: Sequence[str], own: str) -> list[Row]:
+    """Return a row for each method, the smallest RMSE first."""
+    whole = part.sel(region=EVERYWHERE, season="all")
+    extra = extra_digits(part)
     methods = [str(name) for name in part["method"].values]
-    best = {m: best_of(part["value"].sel(metric=m).values, m) for m in metrics}
+    best = {m: best_of(whole["value"].sel(metric=m).values, m) for m in metrics}
     rows = []
-    for place in np.argsort(errors, kind="stable"):
+    for place in np.argsort(whole["value"].sel(metric="rmse").values, kind="stable"):
+        method = whole.isel(method=int(place))
         cells = [
-            _cell(part.isel(method=int(place)).sel(metric=m), m, is_best=bool(best[m][place]))
-            for m in metrics
+            _cell(method.sel(metric=m), m, extra, is_best=bool(best[m][place])) for m in metrics
         ]
-        heads = [methods[place]]
-        if label is not None:
-            heads.insert(0, label if not rows else "")
-        rows.append(Row(heads, cells, is_own=methods[place] == own))
+        rows.append(Row(methods[place], cells, is_own=methods[place] == own))
     return rows
 
 
-def _cell(scalar: xr.Dataset, metric: str, *, is_best: bool) -> Cell:
-    value, low, high = (float(scalar[end]) for end in ("value", "low", "high"))
+def _cell(scalar: xr.Dataset, metric: str, extra: int, *, is_best: bool) -> Cell:
+    value, low, high = (float(scalar[end]) for end in SCALARS)
     note = ""
-    if np.isfinite(low) and np.isfinite(high) and not np.isnan(value):
-        note = f"{number(low, metric)} to {number(high, metric)}"
-    return Cell(number(value, metric), note, is_best)
+    if np.isfinite([value, low, high]).all() and low < high:
+        note = f"{number(low, metric, extra)} to {number(high, metric, extra)}"
+    return Cell(number(value, metric, extra), note, is_best)
 
 
 def _split(part: xr.Dataset, own: str, dim: str) -> str:
@@ -172,27 +178,26 @@ def _split(part: xr.Dataset, own: str, dim: str) -> str:
     keys = [key for key in keys if found.sel({dim: key, "metric": "rmse"}).notnull().any()]
     if len(keys) < 2:
         return ""
-    tables = []
+    tables, extra = [], extra_digits(part)
     for metric in ("rmse", "skill"):
         values = found.sel({"metric": metric})
         if not values.notnull().any():
             continue
         best = {key: best_of(values.sel({dim: key}).values, metric) for key in keys}
-        rows = [
-            Row(
-                [str(method)],
-                [
-                    Cell(number(float(values.sel({dim: key, "method": method})), metric), "", b)
-                    for key in keys
-                    for b in [bool(best[key][place])]
-                ],
-                is_own=str(method) == own,
-            )
-            for place, method in enumerate(part["method"].values)
-        ]
-        unit = f" ({part['units'].item()})" if metric == "rmse" else ""
+        rows = []
+        for place, method in enumerate(map(str, part["method"].values)):
+            numbers = values.sel({"method": method})
+            cells = [
+                Cell(
+                    number(float(numbers.sel({dim: key})), metric, extra),
+                    is_best=bool(best[key][place]),
+                )
+                for key in keys
+            ]
+            rows.append(Row(method, cells, is_own=method == own))
+        unit = f" ({spelled(part['units'].item())})" if metric == "rmse" else ""
         caption = f"{METRICS[metric].title}{unit} by {dim}"
-        tables.append(table([(k, k) for k in keys], rows, caption=caption, labels=["method"]))
+        tables.append(table([(k, k) for k in keys], rows, caption=caption, label="method"))
     return f"<h3>By {dim}</h3>" + "".join(tables)
 
 
@@ -243,4 +248,4 @@ def _heads(metrics: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _labelled(part: xr.Dataset) -> str:
-    return f"{part['long_name'].item()} ({part['units'].item()})"
+    return f"{part['long_name'].item()} ({spelled(part['units'].item())})"

@@ -120,6 +120,8 @@ class Level(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, width, kernel_size=3)
         self.second = nn.Conv2d(width, width, kernel_size=3)
+        for layer in (self.first, self.second):  # as published: values keep their size on the way
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, seen: Float[Tensor, "B C H W"], *, periodic: bool) -> Tensor:
         """Return what the level makes of the fields."""

@@ -64,3 +64,11 @@ def test_rivals_come_first_and_the_superfluous_not_at_all():
     assert charts.chosen(part_of(scores), "UNet") == ["UNet", "delta change"]
     scores = scores.assign_coords(method=["bilinear", "EDSR", "delta change"])
     assert charts.chosen(part_of(scores), "EDSR") == ["EDSR", "bilinear", "delta change"]
+
+
+@pytest.mark.parametrize(
+    ("units", "wanted"),
+    [("m s-1", "m s⁻¹"), ("K", "K"), ("kg m-2", "kg m⁻²"), ("1", "1"), ("log1p(mm)", "log1p(mm)")],
+)
+def test_powers_of_units_are_raised(units, wanted):
+    assert charts.spelled(units) == wanted

@@ -34,7 +34,7 @@ class Tags(HTMLParser):
 def test_all_that_is_given_is_escaped():
     parts = [
         paragraph(EVIL),
-        table([(EVIL, EVIL)], [Row([EVIL], [Cell(EVIL, EVIL)])], caption=EVIL, labels=[EVIL]),
+        table([(EVIL, EVIL)], [Row(EVIL, [Cell(EVIL, EVIL)])], caption=EVIL, label=EVIL),
         figure("", EVIL),
         image(b"", EVIL),
         folded(EVIL, ""),
@@ -48,11 +48,12 @@ def test_all_that_is_given_is_escaped():
 
 def test_a_table_has_headings_of_rows_and_columns():
     rows = [
-        Row(["wind", "Reslim"], [Cell("1.0", "0.9 to 1.1", is_best=True), Cell("-")], is_own=True)
+        Row("wind"),
+        Row("Reslim", [Cell("1.0", "0.9 to 1.1", is_best=True), Cell("-")], is_own=True),
     ]
-    tags = Tags(table([("RMSE", "what"), ("R2", "")], rows, caption="All", labels=["v", "m"]))
+    tags = Tags(table([("RMSE", "what"), ("R2", "")], rows, caption="All", label="m"))
     scopes = [attrs["scope"] for tag, attrs in tags.seen if tag == "th"]
-    assert scopes == ["col"] * 4 + ["row"] * 2
+    assert scopes == ["col"] * 3 + ["rowgroup", "row"]
     names = [tag for tag, _ in tags.seen]
     assert names.count("strong") == names.count("caption") == 1
     assert ("tr", {"class": "own"}) in tags.seen

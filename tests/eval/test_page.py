@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from orbitds.eval.page import number, render
+from orbitds.eval.page import extra_digits, number, render
 from tests.eval.test_html import Tags
 from tests.eval.test_table import RAIN, WARM, example
 
@@ -44,16 +44,16 @@ def tables(text):
 def test_the_key_table_has_the_numbers_and_the_smallest_error_first():
     scores = without_maps(example())
     (rows,) = tables(render(scores))["All methods"]
-    assert rows[0][:4] == ["variable", "method", "RMSE", "skill"]
+    assert rows[0][:3] == ["method", "RMSE", "skill"]
     whole = scores.sel(variable=WARM, region="all", season="all")
     errors = whole["value"].sel(metric="rmse")
     order = [str(name) for name in errors.sortby(errors)["method"].values]
-    assert [row[1] for row in rows[1:4]] == order
-    for row in rows[1:4]:
-        part = whole.sel({"method": row[1], "metric": "rmse"})
+    assert [row[0] for row in rows[2:5]] == order
+    for row in rows[2:5]:
+        part = whole.sel({"method": row[0], "metric": "rmse"})
         told = "{:.3f} {:.3f} to {:.3f}".format(*(float(part[k]) for k in ("value", "low", "high")))
-        assert row[2] == told
-    assert [row[0] for row in rows[1:]][::3] == [
+        assert row[1] == told
+    assert [row[0] for row in rows[1:]][::4] == [
         "2 metre temperature (K)",
         "precipitation of 24 hours (mm)",
         "logarithm of 1 + precipitation of 24 hours (log1p(mm))",
@@ -144,7 +144,7 @@ def test_a_table_without_values_is_a_page_too():
     ("value", "metric", "wanted"),
     [
         (1.23456, "rmse", "1.235"),
-        (0.00123, "rmse", "0.0012"),
+        (-0.0001, "bias", "0.000"),
         (0.0, "rmse", "0.000"),
         (-0.01, "skill", "-1.0%"),
         (float("inf"), "psnr", "∞"),
@@ -154,3 +154,15 @@ def test_a_table_without_values_is_a_page_too():
 )
 def test_numbers_have_the_digits_of_their_metric(value, metric, wanted):
     assert number(value, metric) == wanted
+
+
+def test_small_numbers_have_more_digits():
+    scores = without_maps(example())
+    assert extra_digits(scores.sel(variable=WARM)) == 0
+    scores["value"].loc[{"variable": WARM, "metric": ["rmse", "mae"]}] *= 1e-3
+    part = scores.sel(variable=WARM)
+    assert extra_digits(part) == 3
+    assert number(0.000123456, "rmse", 3) == "0.000123"
+    assert number(0.98765, "ssim", 3) == "0.9877"
+    part["value"][:] = np.nan
+    assert extra_digits(part) == 0
