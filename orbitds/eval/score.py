@@ -10,9 +10,7 @@ from torch import Tensor
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import MADE_WITH, Checkpoint, load_checkpoint
 from orbitds.config import EvalConfig
-from orbitds.data.align import start_with
 from orbitds.data.blocks import block_slices, time_blocks
-from orbitds.data.door import enter
 from orbitds.data.gaps import fill_gaps
 from orbitds.data.values import Missing, check_values
 from orbitds.eval.baselines import (
@@ -23,10 +21,11 @@ from orbitds.eval.baselines import (
     scales_by_ratio,
 )
 from orbitds.eval.report import Row, Table, write_report
+from orbitds.eval.sides import Sides
 from orbitds.grid import Grid
-from orbitds.metrics import Scores
+from orbitds.metrics.errors import Errors
 from orbitds.progress import progress
-from orbitds.variables import table, variable
+from orbitds.variables import variable
 
 # What a prediction is called that says nothing of itself.
 PREDICTION = "prediction"
@@ -100,25 +99,11 @@ def score(
     ValueError
         If there is no common variable or time, or the grids differ.
     """
-    names = _common_variables(prediction, truth)
-    own = _label(label or str(prediction.attrs.get(MADE_WITH) or PREDICTION))
-    sides = {
-        PREDICTION: enter(prediction, names, missing=missing).ds,
-        "truth": enter(truth, names, missing="mask").ds,
-    }
-    grid = Grid.of(sides["truth"])
-    if not grid.matches(Grid.of(sides[PREDICTION])):
-        raise ValueError(
-            f"Wanted prediction and truth on one grid, got prediction "
-            f"{Grid.of(sides[PREDICTION])} and truth {grid}. Regrid one of the two."
-        )
-    if coarse is not None:
-        sides["coarse"] = enter(coarse, _shared_with(coarse, names), missing=missing).ds
-        cells = Grid.of(sides["coarse"])
-        sides |= {side: start_with(sides[side], cells) for side in (PREDICTION, "truth")}
-        grid = Grid.of(sides["truth"])
-    sides = _at_common_times(sides)
-    scores: dict[tuple[str, str], Scores] = {}
+    sides = Sides.of(prediction, truth, coarse, missing=missing)
+    sides.coarse_factor()
+    names, grid = sides.names, sides.grid
+    own = method_label(label or str(prediction.attrs.get(MADE_WITH) or PREDICTION))
+    scores: dict[tuple[str, str], Errors] = {}
     area = torch.tensor(grid.area)
     for block in _blocks(sides):
         for name in names:
@@ -128,11 +113,11 @@ def score(
             if missing == "mask":
                 target[fields[own].isnan()] = torch.nan
             if "coarse" in block and name in block["coarse"]:
-                fields |= _simple(block["coarse"], name, grid, checkpoint)
+                fields |= simple_methods(block["coarse"], name, grid, checkpoint)
             for method, field in fields.items():
-                row = scores.setdefault((name, method), Scores())
+                row = scores.setdefault((name, method), Errors())
                 row.add(field, target, area, variable(name).range)
-    times = sides["truth"]["time"].values
+    times = sides.truth["time"].values
     rows = tuple(
         Row(name, variable(name).units, method, **sums.result(variable(name).range))
         for (name, method), sums in scores.items()
@@ -140,21 +125,17 @@ def score(
     return Table(rows, len(times), str(times[0])[:10], str(times[-1])[:10], str(grid))
 
 
-def _label(name: str) -> str:
+def method_label(name: str) -> str:
     """Return what the prediction is called, which no simple method is."""
     return f"{name} ({PREDICTION})" if name in (*INTERPOLATIONS, DELTA) else name
 
 
-def _simple(
+def simple_methods(
     coarse: xr.Dataset, name: str, grid: Grid, checkpoint: Checkpoint | None
 ) -> dict[str, Tensor]:
+    """Return the fine fields of one variable by each simple method."""
     coarse_grid = Grid.of(coarse)
     factor = coarse_grid.factor_to(grid)
-    if factor == 1:
-        raise ValueError(
-            f"Wanted coarse data coarser than the truth, got both on {grid}. "
-            "Give the data that the prediction was made from, or leave `coarse` out."
-        )
     check_values(name, coarse[name].values, missing=coarse.attrs["missing"])
     climatology = None
     if checkpoint is not None and checkpoint.region is not None and name in checkpoint.outputs:
@@ -171,49 +152,14 @@ def _simple(
     )
 
 
-def _common_variables(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
-    names = [name for name in table() if _has(prediction, name) and _has(truth, name)]
-    names = [name for name in names if variable(name).kind != "static"]
-    if not names:
-        raise ValueError(
-            f"Wanted a common variable of prediction and truth, got {list(prediction.data_vars)} "
-            f"and {list(truth.data_vars)}. Rename them to names of data_catalog/variables.yaml."
-        )
-    return names
-
-
-def _shared_with(coarse: xr.Dataset, names: list[str]) -> list[str]:
-    shared = [name for name in names if _has(coarse, name)]
-    if not shared:
-        raise ValueError(
-            f"Wanted one of {names} in the coarse data, got {list(coarse.data_vars)}: there is "
-            "nothing to interpolate. Leave `coarse` out, or give the data that hold it."
-        )
-    return shared
-
-
-def _has(ds: xr.Dataset, name: str) -> bool:
-    return any(key in ds.data_vars for key in (name, *variable(name).aliases))
-
-
-def _at_common_times(sides: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    common = sides[PREDICTION].indexes["time"]
-    for ds in sides.values():
-        common = common.intersection(ds.indexes["time"])
-    if len(common) == 0:
-        spans = ", ".join(
-            f"{side} {ds['time'].values[0]} to {ds['time'].values[-1]}"
-            for side, ds in sides.items()
-        )
-        raise ValueError(f"Wanted common times, got none: {spans}. Select the same period.")
-    return {side: ds.sel(time=common) for side, ds in sides.items()}
-
-
-def _blocks(sides: dict[str, xr.Dataset]) -> Iterator[dict[str, xr.Dataset]]:
+def _blocks(sides: Sides) -> Iterator[dict[str, xr.Dataset]]:
     """Yield blocks of time, read into memory."""
-    with progress("score", len(block_slices(*sides.values()))) as report:
-        for done, block in enumerate(time_blocks(*sides.values()), start=1):
-            yield dict(zip(sides, block, strict=True))
+    parts = {PREDICTION: sides.prediction, "truth": sides.truth}
+    if sides.coarse is not None:
+        parts["coarse"] = sides.coarse
+    with progress("score", len(block_slices(*parts.values()))) as report:
+        for done, block in enumerate(time_blocks(*parts.values()), start=1):
+            yield dict(zip(parts, block, strict=True))
             report(done, "")
 
 
