@@ -131,8 +131,9 @@ OTHERS = {
 def heard(monkeypatch):
     """The settings with which a stage was called; the stage does nothing."""
     calls = []
-    for stage in ("train.loop", "infer.run", "eval.score"):
+    for stage in ("train.loop", "infer.run", "eval.run"):
         monkeypatch.setattr(f"orbitds.{stage}.run", lambda config, *_, **__: calls.append(config))
+    monkeypatch.setattr("orbitds.eval.report.Table.of", lambda scores: None)
     monkeypatch.setattr("orbitds.eval.report.show", lambda scored: None)
     return calls
 

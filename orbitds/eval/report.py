@@ -96,7 +96,7 @@ def write_report(
     main = Table.of(scores)
     texts = {
         "scores.md": markdown(main),
-        "scores.json": _json(main.as_dict() | {"provenance": told}, _records(scores)),
+        "scores.json": _json(main.as_dict(), _records(scores)),
         "report.html": render(scores, provenance=list(told.items())),
     }
     folder.mkdir(parents=True, exist_ok=True)
