@@ -120,6 +120,11 @@ OTHERS = {
         "output": "scores",
         "coarse": "coarse.nc",
         "checkpoint": "folder",
+        "pair": "pair.yaml",
+        "train_truth": "earlier.nc",
+        "train_coarse": "earlier_coarse.nc",
+        "others": {"unet": "unet.nc", "my edsr": "edsr.zarr"},
+        "regions": ["land", "mine.geojson"],
         "missing": "mask",
         "label": "mine",
         "overwrite": True,
@@ -468,7 +473,7 @@ def test_infer_overwrites_only_when_asked(orbitds, files, checkpoint_folder):
 # --- eval ---
 
 
-def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder):
+def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder, maps_left_out):
     settings = {
         "prediction": "truth.nc",
         "truth": "truth.nc",
@@ -485,6 +490,8 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     for text in (answer.out, markdown):
         for word in (*methods, *titles, "eastward_wind (m s-1)", "total_precipitation_24hr (mm)"):
             assert word in text
+    assert Path("scores/report.html").is_file()
+    assert Path("scores/scores.nc").is_file()
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
     rows = {(row["variable"], row["method"]): row for row in content["rows"]}
     assert len(rows) == 2 * len(methods)
@@ -494,7 +501,7 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     assert rows["eastward_wind", "nearest"]["rmse"] > rows["eastward_wind", "bicubic"]["rmse"] > 0
 
 
-def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files):
+def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files, maps_left_out):
     arguments = ("--prediction", "truth.nc", "--truth", "truth.nc", "--output", "scores")
     assert orbitds("eval", *arguments).code == 0
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))

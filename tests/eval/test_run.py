@@ -11,7 +11,7 @@ import xarray as xr
 from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import EvalConfig, ModelConfig
 from orbitds.data.climatology import Climatology
-from orbitds.data.pair import stack
+from orbitds.data.pair import open_pair, stack
 from orbitds.eval.baselines import LAPSE
 from orbitds.eval.evaluate import evaluate
 from orbitds.eval.report import Table
@@ -22,19 +22,13 @@ from orbitds.model.reslim import Reslim
 from orbitds.region import Region
 
 TEMPERATURE, WIND, RAIN = "2m_temperature", "eastward_wind", "total_precipitation_24hr"
+NAVY = "navy_winds_10deg_to_2p5deg"
 SIMPLE = ["nearest", "bilinear", "bicubic"]
 # What stands beside the prediction, unasked.
 BESIDE = {WIND: SIMPLE, TEMPERATURE: [*SIMPLE, LAPSE], RAIN: SIMPLE}
 
 
-@pytest.fixture(autouse=True)
-def _no_maps(monkeypatch):
-    """Maps take a second each; test_page.py has some."""
-
-    def missing(*_, **__):
-        raise ImportError("no cartopy")
-
-    monkeypatch.setattr("orbitds.eval.maps.error_maps", missing)
+pytestmark = pytest.mark.usefixtures("maps_left_out")
 
 
 def run(config):
@@ -431,3 +425,114 @@ def test_cells_without_a_prediction_count_for_no_method():
     row = next(row for row in table.rows if row.variable == WIND and row.method == "prediction")
     np.testing.assert_allclose([row.rmse, row.bias], [rmse, bias], rtol=1e-6)
     assert all(np.isfinite(row.rmse) for row in table.rows)
+
+
+# --- training periods and other predictions -----------------------------------------------------
+
+
+@pytest.fixture
+def winds(tmp_path):
+    """Truth, coarse input and a prediction of the test years of the embedded pair."""
+    test = open_pair(NAVY).part("test")
+    prediction = perturbed(test.fine.load(), 0.5).astype(np.float32)
+    return saved(tmp_path, prediction=prediction, truth=test.fine, coarse=test.coarse)
+
+
+def test_a_pair_alone_gives_truth_input_and_training_years(winds, tmp_path):
+    told = {"truth": None, "coarse": None, "pair": NAVY, "output": tmp_path / "of_pair"}
+    full = run(winds.model_copy(update=told))
+    named = run(winds.model_copy(update={"pair": NAVY}))
+    assert_equal_scores(full, named, rel=1e-6)
+    for name in (WIND, "northward_wind"):
+        rows = by_method(full, name)
+        assert list(rows) == ["prediction", *SIMPLE, "delta change", "quantile mapping"]
+        assert rows["delta change"].rmse < 0.8 * rows["bilinear"].rmse
+        assert rows["quantile mapping"].rmse < rows["bilinear"].rmse
+    text = (tmp_path / "of_pair" / "report.html").read_text("utf-8")
+    assert f"{NAVY}, 1982-01-01 to 1989-12-01, 96 times" in text
+    assert "they know the answer" not in text
+
+
+def test_files_are_a_training_period_as_well(winds, tmp_path):
+    train = open_pair(NAVY).part("train")
+    train.fine.drop_attrs(deep=False).to_netcdf(tmp_path / "a.nc")
+    train.coarse.drop_attrs(deep=False).to_netcdf(tmp_path / "b.nc")
+    files = {"train_truth": str(tmp_path / "a.nc"), "train_coarse": str(tmp_path / "b.nc")}
+    got = run(winds.model_copy(update=files))
+    wanted = run(winds.model_copy(update={"pair": NAVY, "output": tmp_path / "pair"}))
+    assert_equal_scores(got, wanted, rel=1e-6)
+
+
+def test_learning_from_the_times_that_are_scored_is_said(winds, tmp_path):
+    files = {"train_truth": winds.truth, "train_coarse": winds.coarse}
+    run(winds.model_copy(update=files))
+    text = (tmp_path / "scores" / "report.html").read_text("utf-8")
+    assert "have learned from 24 of the 24 times that are scored" in text
+
+
+def test_other_predictions_stand_in_the_same_table(tmp_path):
+    truth = weather()
+    other = flipped(perturbed(truth, 3.0))[[WIND]]
+    config = saved(tmp_path, prediction=perturbed(truth), truth=truth, coarse=block_mean(truth, 3))
+    other.to_netcdf(tmp_path / "other.nc")
+    table = run(config.model_copy(update={"others": {"unet": str(tmp_path / "other.nc")}}))
+    assert list(by_method(table, WIND)) == ["prediction", *SIMPLE, "unet"]
+    assert "unet" not in by_method(table, TEMPERATURE)
+    values = flipped(other)[WIND].values, truth[WIND].values
+    row = by_method(table, WIND)["unet"]
+    assert (row.rmse, row.bias, row.r2) == pytest.approx(reference(*values), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda ds: ds.isel(latitude=slice(0, 6)), r"on the grid of the truth, got unet 6 x 18"),
+        (lambda ds: ds.isel(time=[0, 1, 3]), r"unet at all 5 times.*got 2 without it.*2004-01-03"),
+    ],
+)
+def test_other_predictions_that_do_not_fit_are_refused(tmp_path, change, told):
+    truth = weather()
+    config = saved(tmp_path, prediction=truth, truth=truth, coarse=block_mean(truth, 3))
+    change(truth).to_netcdf(tmp_path / "other.nc")
+    with pytest.raises(ValueError, match=told):
+        run(config.model_copy(update={"others": {"unet": str(tmp_path / "other.nc")}}))
+    assert not (tmp_path / "scores").exists()
+
+
+def test_other_predictions_have_names_of_their_own(tmp_path):
+    truth = weather()
+    config = saved(tmp_path, prediction=truth, truth=truth, coarse=block_mean(truth, 3))
+    with pytest.raises(ValueError, match="no method has, got 'bilinear'"):
+        run(config.model_copy(update={"others": {"bilinear": config.prediction}}))
+
+
+def test_provenance_tells_the_files_and_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/orbitds", "eval", "--label", "two words"])
+    prediction = perturbed(weather())
+    prediction.attrs |= {"orbitds_checkpoint": "era5_9m", "orbitds_checkpoint_sha256": "abc123"}
+    config = saved(tmp_path, prediction=prediction, truth=weather())
+    run(config)
+    with xr.open_dataset(tmp_path / "scores" / "scores.nc") as stored:
+        assert stored.attrs["command"] == "orbitds eval --label 'two words'"
+        assert stored.attrs["truth"] == config.truth
+        assert "torch" in stored.attrs["versions"]
+    text = (tmp_path / "scores" / "report.html").read_text("utf-8")
+    assert "abc123" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"truth": None}, "Wanted truth, or pair alone"),
+        ({"truth": None, "pair": "p", "coarse": "c"}, "Wanted truth, or pair alone"),
+        ({"pair": "p"}, "Wanted coarse beside pair"),
+        ({"others": {"a": "b"}}, "Wanted coarse beside others"),
+        (
+            {"train_truth": "a", "checkpoint": "b"},
+            "Wanted coarse beside train_truth and checkpoint",
+        ),
+    ],
+)
+def test_what_needs_other_settings_is_refused(given, told):
+    with pytest.raises(ValueError, match=told):
+        EvalConfig.model_validate({"prediction": "p", "truth": "t", "output": "o"} | given)
