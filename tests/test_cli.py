@@ -543,6 +543,7 @@ def _leaves(config, prefix=()):
 def _leaves_of_defaults(kind):
     required = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
     required |= {"pair": "x"} if kind is TrainConfig else {}
+    required |= {"truth": "x"} if kind is EvalConfig else {}
     return _leaves(kind(**required))
 
 

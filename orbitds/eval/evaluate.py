@@ -16,12 +16,12 @@ from orbitds.eval.baselines import METHODS
 from orbitds.eval.regions import regions
 from orbitds.eval.sides import Sides
 from orbitds.eval.simple import SimpleMethods
-from orbitds.eval.stream import Read, dates, stream, tensor
+from orbitds.eval.stream import DETAILED_TIMES, Read, dates, stream, tensor
 from orbitds.eval.table import LOGARITHM
 from orbitds.eval.traits import is_amount, traits_of
 from orbitds.grid import Grid
 from orbitds.metrics.consistency import Borders
-from orbitds.metrics.frame import Frame
+from orbitds.metrics.frame import Frame, When
 from orbitds.metrics.scores import CHUNK_CELLS, Scores
 from orbitds.variables import variable
 
@@ -50,6 +50,7 @@ class Evaluation:
     simple: Simple | None
     masks: dict[str, np.ndarray]
     tile_borders: tuple[list[int], list[int]] | None = None
+    detailed_times: int = DETAILED_TIMES
 
     @cached_property
     def frame(self) -> Frame:
@@ -81,8 +82,7 @@ class Evaluation:
         """
         scored = (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
         found: dict[str, Scores] = {}
-        for read in self._read(name, share):
-            when = dates(read["truth"]["time"])
+        for when, read in self._read(name, share):
             steps = max(1, CHUNK_CELLS // self.frame.area.numel())
             for start in range(0, len(when), steps):
                 part = slice(start, start + steps)
@@ -128,15 +128,17 @@ class Evaluation:
         members = members.to(dtype) if len(members) > 1 else members[:0]
         return fields, truth.to(dtype), members
 
-    def _read(self, name: str, share: tuple[int, int]) -> Iterator[Read]:
+    def _read(self, name: str, share: tuple[int, int]) -> Iterator[tuple[list[When], Read]]:
         """Yield blocks of time of one variable on all sides; the truth is checked."""
         sides = {f"member {place}": ds[name] for place, ds in enumerate(self.sides.members)}
         sides["truth"] = self.sides.truth[name]
         if self.sides.coarse is not None and name in self.sides.coarse:
             sides["coarse"] = self.sides.coarse[name]
-        for block in stream(sides, name, share):
+        # which times are detailed depends on all of them, whoever scores them
+        when = dates(self.sides.truth["time"], self.detailed_times)
+        for part, block in stream(sides, name, share):
             check_values(name, block["truth"].values, missing="mask")
-            yield block
+            yield when[part], block
 
 
 def evaluate(
@@ -150,6 +152,7 @@ def evaluate(
     region_names: Sequence[str] | None = None,
     tile_borders: tuple[list[int], list[int]] | None = None,
     simple: Simple | None = None,
+    detailed_times: int = DETAILED_TIMES,
 ) -> xr.Dataset:
     """Return the table of scores of a prediction, and of the simple methods beside it.
 
@@ -177,6 +180,9 @@ def evaluate(
     simple
         Other simple methods than the usual ones: given a block of coarse data and the name of a
         variable, it returns fine fields by method.
+    detailed_times
+        About so many times, evenly spread, are taken for similarity, fractions, spectra and
+        visible borders; all else is taken from all times.
 
     Returns
     -------
@@ -191,6 +197,7 @@ def evaluate(
     evaluation = prepare(
         prediction, truth, coarse=coarse, checkpoint=checkpoint, missing=missing, label=label,
         region_names=region_names, tile_borders=tile_borders, simple=simple,
+        detailed_times=detailed_times,
     )  # fmt: skip
     # what the table takes of a variable is small: its sums go before those of the next one come
     found = [
@@ -212,6 +219,7 @@ def prepare(
     region_names: Sequence[str] | None = None,
     tile_borders: tuple[list[int], list[int]] | None = None,
     simple: Simple | None = None,
+    detailed_times: int = DETAILED_TIMES,
 ) -> Evaluation:
     """Return an evaluation that is ready to be scored, by several processes too.
 
@@ -229,6 +237,7 @@ def prepare(
         simple,
         regions(sides.grid, region_names),
         tile_borders,
+        detailed_times,
     )
 
 

@@ -15,12 +15,14 @@ from orbitds.progress import progress
 Read = dict[str, xr.DataArray]
 # Chunks of up to so many blocks are read whole, rather than once for each of their blocks.
 LARGEST_CHUNK = 2
+# Times at which structure is measured: spectra and similarity of more of them say the same.
+DETAILED_TIMES = 1000
 
 
 def stream(
     sides: Mapping[str, xr.DataArray], name: str, share: tuple[int, int] = (0, 1)
-) -> Iterator[Read]:
-    """Yield consecutive blocks of fields with the same times, in memory.
+) -> Iterator[tuple[slice, Read]]:
+    """Yield the slices of consecutive blocks of time, and the fields in memory.
 
     Parameters
     ----------
@@ -41,9 +43,10 @@ def stream(
             if not ahead:
                 return
             block = ahead.pop().result()
+            part = mine[done - 1]
             if following is not None:
                 ahead.append(reader.submit(read, following))
-            yield block
+            yield part, block
             report(done, "")
 
 
@@ -65,18 +68,24 @@ def time_slices(fields: list[xr.DataArray]) -> list[slice]:
     return [*slices, slice(start, stop)] if start < stop else slices
 
 
-def dates(time: xr.DataArray) -> list[When]:
-    """Return the labels and dates of times in any calendar; maps without a time have the year 0."""
+def dates(time: xr.DataArray, most_detailed: int = DETAILED_TIMES) -> list[When]:
+    """Return the labels and dates of times in any calendar; maps without a time have the year 0.
+
+    About so many of them are detailed, spread so evenly that no hour or weekday is preferred.
+    """
     if time.dtype.kind not in "MO":
         return [When(str(value), 0, 1, 1) for value in time.values]
+    # multiples of the golden ratio fall evenly between 0 and 1, however many are taken
+    golden = (np.arange(time.size) * (np.sqrt(5) - 1) / 2) % 1
+    detailed = golden * time.size < most_detailed
     if time.dtype.kind == "M":
         labels = np.datetime_as_string(time.values, unit="s")
     else:
         labels = [value.isoformat() for value in time.values]
     parts = (getattr(time.dt, part).values for part in ("year", "month", "day"))
     return [
-        When(str(label), int(year), int(month), int(day))
-        for label, year, month, day in zip(labels, *parts, strict=True)
+        When(str(label), int(year), int(month), int(day), bool(chosen))
+        for label, year, month, day, chosen in zip(labels, *parts, detailed, strict=True)
     ]
 
 

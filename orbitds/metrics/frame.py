@@ -18,12 +18,16 @@ SEASONS = ("DJF", "MAM", "JJA", "SON")
 
 
 class When(NamedTuple):
-    """A time as scores need it: a label that no other time has, and its date."""
+    """A time as scores need it: a label that no other time has, and its date.
+
+    Structure (similarity, fractions, spectra, borders) is measured at detailed times only.
+    """
 
     label: str
     year: int
     month: int
     day: int
+    is_detailed: bool = True
 
     @property
     def season(self) -> str:

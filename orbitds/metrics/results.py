@@ -68,7 +68,7 @@ def _with_intervals(
     scores: Scores, groups: list[list[str]], season: str, references: Mapping[str, str]
 ) -> tuple[Found, tuple[Found, Found]]:
     """Return the scores that follow from sums by block, and both ends of their intervals."""
-    kinds = ("regions", "spectrum", *scores.frame.borders)
+    kinds = ("regions", "structure", "spectrum", *scores.frame.borders)
     sums = {kind: _stacked(scores.of(kind), groups) for kind in kinds}
     fixed = _anomaly_variance(scores, season)
     whole = _scores(
@@ -93,7 +93,11 @@ def _scores(
     sums: dict[str, np.ndarray], fixed: np.ndarray, scores: Scores, references: Mapping[str, str]
 ) -> Found:
     """Return scores by method and region of sums, of one total or of many draws."""
-    rows = dict(zip(scores.names, np.moveaxis(sums["regions"], -2, 0), strict=True))
+    rows = {
+        name: values
+        for kind, names in scores.names.items()
+        for name, values in zip(names, np.moveaxis(sums[kind], -2, 0), strict=True)
+    }
     by_method = {
         method: {
             name.partition("|")[0]: values
@@ -209,7 +213,7 @@ def _anomaly_variance(scores: Scores, season: str) -> Float[np.ndarray, "R"]:
     count, total = torch.stack(parts).sum(dim=0)
     blocks = _groups(list(scores.of("regions")), season)
     sums = _stacked(scores.of("regions"), blocks).sum(axis=0)
-    rows = dict(zip(scores.names, sums, strict=True))
+    rows = dict(zip(scores.names["regions"], sums, strict=True))
     means = total.square() / torch.where(count > 0, count, 1)
     square = rows["truth_squared"]
     variance = ratio(square - scores.frame.cells.sums(means).numpy(), rows["weight"])
@@ -218,7 +222,13 @@ def _anomaly_variance(scores: Scores, season: str) -> Float[np.ndarray, "R"]:
 
 
 def _stacked(kept: dict[str, torch.Tensor], groups: list[list[str]]) -> Float[np.ndarray, "B *K"]:
-    return np.stack([sum(kept[label].numpy() for label in group) for group in groups])
+    """Return the sums of each block; a block in which nothing was measured has zeros."""
+    result = np.zeros((len(groups), *next(iter(kept.values())).shape))
+    for row, group in zip(result, groups, strict=True):
+        for label in group:
+            if label in kept:
+                row += kept[label].numpy()
+    return result
 
 
 def _groups(labels: list[str], season: str) -> list[list[str]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from orbitds.metrics import steps
 from orbitds.metrics.extremes import Extreme, highest
 from orbitds.metrics.frame import Frame, When
+from orbitds.metrics.moments import Sums
 from orbitds.metrics.steps import Step
 from orbitds.metrics.tails import Bins
 
@@ -63,8 +64,8 @@ class Scores:
     frame: Frame
     methods: tuple[str, ...]
     members: int = 0
-    names: tuple[str, ...] = ()
-    """What the rows of sums over regions are."""
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the rows of sums over regions are, by kind: ``regions`` and ``structure``."""
     sums: dict[Key, Tensor] = field(default_factory=dict)
 
     def add(
@@ -125,15 +126,16 @@ class Scores:
                 "Wanted parts on one grid with the same regions, got two. "
                 "Score all parts in the same way."
             )
-        if self.names and other.names and self.names != other.names:
-            raise ValueError(
-                f"Wanted parts of one evaluation, got unlike sums: "
-                f"{sorted(set(self.names) ^ set(other.names))}. Score all parts in the same way."
-            )
+        for kind in self.names.keys() & other.names.keys():
+            if self.names[kind] != other.names[kind]:
+                unlike = sorted(set(self.names[kind]) ^ set(other.names[kind]))
+                raise ValueError(
+                    f"Wanted parts of one evaluation, got unlike sums: {unlike}. "
+                    "Score all parts in the same way."
+                )
         _check_new(set(self.times) & set(other.times))
-        merged = type(self)(
-            self.traits, self.frame, self.methods, self.members, self.names or other.names
-        )
+        names = other.names | self.names
+        merged = type(self)(self.traits, self.frame, self.methods, self.members, names)
         for part in (self, other):
             for key, value in part.sums.items():
                 merged._put(key, value.clone())
@@ -155,7 +157,7 @@ class Scores:
         """
         with safe_open(path, framework="pt") as file:
             told = json.loads((file.metadata() or {}).get("scores", "{}"))
-            names = tuple(told.pop("names", ()))
+            names = {kind: tuple(rows) for kind, rows in told.pop("names", {}).items()}
             wanted = json.loads(json.dumps(self._told()))
             if told != wanted:
                 unlike = [key for key in wanted if told.get(key) != wanted[key]]
@@ -204,19 +206,20 @@ class Scores:
     def _add(self, step: Step, when: list[When]) -> None:
         """Add times of one season and year."""
         traits = self.traits
-        by_region = steps.region_sums(step, self.frame, traits.data_range, is_rain=traits.is_rain)
-        self.names = tuple(by_region)
-        stacked = torch.stack(list(by_region.values()), dim=1)  # [T K R]
-        curves = steps.curve_sums(step, self.frame)
-        for block in dict.fromkeys(at.block for at in when):
-            places = [place for place, at in enumerate(when) if at.block == block]
-            self._put(("regions", block), stacked[places].sum(dim=0))
-            for kind, values in curves.items():
-                self._put((kind, block), values[places].sum(dim=0))
+        moments = steps.region_sums(step, self.frame, is_rain=traits.is_rain)
+        by_region = self._put_rows("regions", moments, when)
         rows = ["weight", "truth", *steps.named("error", self.methods)]
-        series = stacked[:, [self.names.index(row) for row in rows], 0]
+        series = by_region[:, [self.names["regions"].index(row) for row in rows], 0]
         for at, row in zip(when, series, strict=True):
             self._put(("steps", at.label), row.clone())
+        places = [place for place, at in enumerate(when) if at.is_detailed]
+        if places:
+            detailed = [when[place] for place in places]
+            part = step if len(places) == len(when) else step.at(places)
+            structure = steps.structure_sums(part, traits.data_range, is_rain=traits.is_rain)
+            self._put_rows("structure", structure, detailed)
+            for kind, values in steps.curve_sums(part, self.frame).items():
+                self._put_blocks(kind, values, detailed)
         season, year = when[0].season, f"{when[0].year:04d}"
         self._put(("cells", season), steps.truth_fields(step))
         self._put(("maps", ""), steps.error_fields(step))
@@ -225,6 +228,19 @@ class Scores:
             self._put(("ranks", ""), steps.ranks(step))
         if traits.extreme:
             self._put((EXTREME, year), highest(step.shown, traits.extreme))
+
+    def _put_rows(self, kind: str, sums: Sums, when: list[When]) -> Float[Tensor, "T K R"]:
+        """Add sums over regions, whose names are those of the rows."""
+        self.names[kind] = tuple(sums)
+        stacked = torch.stack(list(sums.values()), dim=1)
+        self._put_blocks(kind, stacked, when)
+        return stacked
+
+    def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: list[When]) -> None:
+        """Add values of times to their blocks."""
+        for block in dict.fromkeys(at.block for at in when):
+            places = [place for place, at in enumerate(when) if at.block == block]
+            self._put((kind, block), values[places].sum(dim=0))
 
     def _put(self, key: Key, value: Tensor) -> None:
         """Add a value to what is there, in place; of extremes the higher one is kept."""

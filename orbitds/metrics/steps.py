@@ -57,6 +57,12 @@ class Step:
         truth = truth.masked_fill(missing, 0)
         return cls(truth, fields, ~missing, cells, offset, coarse, members)
 
+    def at(self, places: list[int]) -> "Step":
+        """Return some of the times, without what belongs to the coarse field and to members."""
+        fields = {method: field[places] for method, field in self.fields.items()}
+        valid = None if self.valid is None else self.valid[places]
+        return type(self)(self.truth[places], fields, valid, self.cells, self.offset)
+
     @cached_property
     def valid_cells(self) -> Bool[Tensor, "T N"] | None:
         """Where there is truth, by sorted cell."""
@@ -92,24 +98,28 @@ class Step:
         }
 
 
-def region_sums(step: Step, frame: Frame, data_range: float, *, is_rain: bool) -> Sums:
-    """Return all sums over regions of each time; those of a method carry its name."""
+def region_sums(step: Step, frame: Frame, *, is_rain: bool) -> Sums:
+    """Return the sums of errors over regions of each time; those of a method carry its name."""
     cells = step.cells
     sums = truth_sums(step.centred, step.valid_cells, cells)
     for method, error in step.errors.items():
         sums |= _of(method, error_sums(error, step.centred, cells))
-    sums |= _similarity(step, data_range)
     if is_rain:
         sums |= wet_sums(step.stacked[0], cells)
         for method, amount in zip(step.fields, step.stacked[1:], strict=True):
             sums |= _of(method, wet_sums(amount, cells))
-        sums |= _fractions(step)
     if step.coarse is not None:
         sums |= _block_errors(step, step.coarse, frame)
     if step.members is not None:
         members = cells.sort(step.members).double()
         sums |= ensemble.ensemble_sums(members, step.stacked[0].double(), cells)
     return sums
+
+
+def structure_sums(step: Step, data_range: float, *, is_rain: bool) -> Sums:
+    """Return the sums of structure over regions of each time; those of a method carry its name."""
+    sums = _similarity(step, data_range)
+    return sums | _fractions(step) if is_rain else sums
 
 
 def curve_sums(step: Step, frame: Frame) -> dict[str, Float[Tensor, "T M K"]]:
