@@ -35,7 +35,7 @@ p, ul { max-width: 48rem; }
 .verdict { background: var(--panel); border-left: 4px solid var(--m0); padding: 0.6rem 1rem;
   max-width: none; }
 .verdict p { margin: 0.4rem 0; max-width: 62rem; }
-nav a { margin-right: 0.9rem; }
+nav { margin: 0.7rem 0; } nav a { margin-right: 0.9rem; }
 a { color: var(--m0); }
 .scroll { overflow-x: auto; margin: 0.6rem 0 1rem; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
@@ -43,7 +43,8 @@ caption { text-align: left; padding-bottom: 0.3rem; }
 th, td { padding: 0.28rem 0.6rem; text-align: right; border-bottom: 1px solid var(--rule);
   white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; white-space: normal; }
-th[scope=row], th.text { text-align: left; font-weight: 400; vertical-align: top; }
+th[scope=row], thead th.text { text-align: left; font-weight: 400; }
+th[scope=row] { vertical-align: top; }
 td { vertical-align: top; } th[scope=row] { white-space: normal; min-width: 7.5rem; }
 td strong { background: var(--good); border-radius: 3px; padding: 0 0.2rem; }
 td small { display: block; color: var(--soft); font-size: 0.8em; }
