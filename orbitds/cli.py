@@ -249,7 +249,7 @@ def demo(
     Parameters
     ----------
     output
-        Folder for fine.nc, fine.zarr, scores.md, scores.json, checkpoint/ and maps/.
+        Folder for fine.nc, fine.zarr, report.html, scores.md, checkpoint/ and maps/.
     steps
         Training steps, instead of those of configs/train/demo.yaml; fewer is faster and worse.
     overwrite

@@ -1,6 +1,8 @@
 """Stream prediction and truth, variable by variable, into the table of scores."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +29,8 @@ from orbitds.variables import variable
 
 # What a prediction is called that says nothing of itself.
 PREDICTION = "prediction"
+# Threads at most: each holds some 200 MB of a field of 720 x 1440 cells while it works.
+MOST_WORKERS = 4
 FIRST_MEMBER = "{} (first member)"
 # What gives the fields of the simple methods of one variable, from a block of coarse data.
 Simple = Callable[[xr.Dataset, str], dict[str, Tensor]]
@@ -80,38 +84,62 @@ class Evaluation:
         share
             This process and how many there are: each takes a part of the times.
         """
-        scored = (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
         found: dict[str, Scores] = {}
-        for when, read in self._read(name, share):
-            steps = max(1, CHUNK_CELLS // self.frame.area.numel())
-            for start in range(0, len(when), steps):
-                part = slice(start, start + steps)
-                fields, truth, members = self._fields(name, read, part)
-                for label in scored:
-                    if label not in found:
-                        found[label] = Scores(
-                            traits_of(label), self.frame, tuple(fields), len(members)
-                        )
-                    is_own = label == name
-                    ours = _same if is_own else _logarithm
-                    found[label].add(
-                        {method: ours(field) for method, field in fields.items()},
-                        ours(truth),
-                        when[part],
-                        # the logarithm of a mean is not the mean of logarithms
-                        coarse=tensor(read["coarse"][part])
-                        if is_own and "coarse" in read
-                        else None,
-                        members=ours(members) if len(members) else None,
-                    )
+        for part in self._parts(name, share):
+            for label, scores in part.items():
+                if label in found:
+                    found[label].take(scores)
+                else:
+                    found[label] = scores
         return found
 
-    def _fields(
-        self, name: str, read: Read, part: slice
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def _parts(self, name: str, share: tuple[int, int]) -> Iterator[dict[str, Scores]]:
+        """Yield the scores of a few times after another, worked on by several threads."""
+        _ = self.frame.cells, self.frame.rings.ring, self.frame.coarse_weight  # made once
+        threads = torch.get_num_threads()
+        # operations on one field are too short to be shared: each thread has its own times
+        workers = min(threads, MOST_WORKERS)
+        waiting: deque[Future[dict[str, Scores]]] = deque()
+        steps = max(1, CHUNK_CELLS // self.frame.area.numel())
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for when, read in self._read(name, share):
+                    for start in range(0, len(when), steps):
+                        part = slice(start, start + steps)
+                        fields = {side: field[part] for side, field in read.items()}
+                        if len(waiting) == workers:
+                            yield waiting.popleft().result()
+                        waiting.append(pool.submit(self._part, name, fields, when[part]))
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                torch.set_num_threads(threads)  # what a thread sets, later ones inherit
+                for future in waiting:
+                    future.cancel()
+
+    def _part(self, name: str, read: Read, when: list[When]) -> dict[str, Scores]:
+        """Return the scores of a few times, of a variable and of its logarithm."""
+        fields, truth, members = self._fields(name, read)
+        coarse = tensor(read["coarse"]) if "coarse" in read else None
+        own = Scores(traits_of(name), self.frame, tuple(fields), len(members))
+        own.add(fields, truth, when, coarse=coarse, members=members if len(members) else None)
+        if not is_amount(variable(name)):
+            return {name: own}
+        label = LOGARITHM.format(name)
+        logarithm = Scores(traits_of(label), self.frame, tuple(fields), len(members))
+        # no coarse field: the logarithm of a mean is not the mean of logarithms
+        logarithm.add(
+            {method: _logarithm(field) for method, field in fields.items()},
+            _logarithm(truth),
+            when,
+            members=_logarithm(members) if len(members) else None,
+        )
+        return {name: own, label: logarithm}
+
+    def _fields(self, name: str, read: Read) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the fields of all methods, the truth, and the members of an ensemble."""
-        truth = tensor(read["truth"][part])
-        own = [tensor(field[part]) for key, field in read.items() if key.startswith("member")]
+        truth = tensor(read["truth"])
+        own = [tensor(field) for key, field in read.items() if key.startswith("member")]
         members = own[0][None] if len(own) == 1 else torch.stack(own)
         if self.missing == "mask":
             truth = truth.masked_fill(members.isnan().any(dim=0), torch.nan)
@@ -120,7 +148,7 @@ class Evaluation:
             fields[FIRST_MEMBER.format(self.label)] = members[0]
         if "coarse" in read:
             assert self.simple is not None
-            coarse = read["coarse"][part].to_dataset(name=name).assign_attrs(missing=self.missing)
+            coarse = read["coarse"].to_dataset(name=name).assign_attrs(missing=self.missing)
             fields |= self.simple(coarse, name)
         kinds = {field.dtype for field in (truth, *fields.values())}
         dtype = torch.float64 if torch.float64 in kinds else torch.float32
@@ -244,10 +272,6 @@ def prepare(
 def method_label(name: str) -> str:
     """Return what the prediction is called, which no simple method is."""
     return f"{name} ({PREDICTION})" if name in METHODS else name
-
-
-def _same(values: Tensor) -> Tensor:
-    return values
 
 
 def _logarithm(values: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from orbitds.data.blocks import BLOCK_CELLS
 from orbitds.metrics.frame import When
 from orbitds.progress import progress
 
 Read = dict[str, xr.DataArray]
+# Cells read at once on each side: 32 MiB in float32, twice since the next block is read ahead.
+BLOCK_CELLS = 2**23
 # Chunks of up to so many blocks are read whole, rather than once for each of their blocks.
-LARGEST_CHUNK = 2
+LARGEST_CHUNK = 4
 # Times at which structure is measured: spectra and similarity of more of them say the same.
 DETAILED_TIMES = 1000
 

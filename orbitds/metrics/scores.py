@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -107,39 +107,34 @@ class Scores:
             self._add(step, list(when[chunk]))
 
     def merge(self, other: "Scores") -> "Scores":
-        """Return the scores of two parts together.
+        """Return the scores of two parts together; the parts stay as they are.
 
         Raises
         ------
         ValueError
             If they are not parts of one evaluation, or share a time.
         """
-        for what in ("methods", "traits", "members"):
-            mine, theirs = getattr(self, what), getattr(other, what)
-            if mine != theirs:
-                raise ValueError(
-                    f"Wanted parts of one evaluation, got {what} {mine} and {theirs}. "
-                    "Score all parts in the same way."
-                )
-        if self.frame.fingerprint != other.frame.fingerprint:
-            raise ValueError(
-                "Wanted parts on one grid with the same regions, got two. "
-                "Score all parts in the same way."
-            )
-        for kind in self.names.keys() & other.names.keys():
-            if self.names[kind] != other.names[kind]:
-                unlike = sorted(set(self.names[kind]) ^ set(other.names[kind]))
-                raise ValueError(
-                    f"Wanted parts of one evaluation, got unlike sums: {unlike}. "
-                    "Score all parts in the same way."
-                )
-        _check_new(set(self.times) & set(other.times))
-        names = other.names | self.names
-        merged = type(self)(self.traits, self.frame, self.methods, self.members, names)
+        merged = type(self)(self.traits, self.frame, self.methods, self.members)
         for part in (self, other):
-            for key, value in part.sums.items():
-                merged._put(key, value.clone())
+            sums = {key: value.clone() for key, value in part.sums.items()}
+            merged.take(replace(part, sums=sums))
         return merged
+
+    def take(self, other: "Scores") -> None:
+        """Add another part in place; its sums may become those of this one.
+
+        Raises
+        ------
+        ValueError
+            If they are not parts of one evaluation, or share a time. Then nothing is added.
+        """
+        self._check_kin(other)
+        _check_new(
+            {key for kind, key in other.sums if kind == "steps" and (kind, key) in self.sums}
+        )
+        self.names |= other.names
+        for key, value in other.sums.items():
+            self._put(key, value)
 
     def save(self, path: Path) -> None:
         """Write the sums to a safetensors file."""
@@ -189,6 +184,28 @@ class Scores:
             "traits": asdict(self.traits),
             "frame": self.frame.fingerprint,
         }
+
+    def _check_kin(self, other: "Scores") -> None:
+        """Refuse sums that cannot be added to these."""
+        for what in ("methods", "traits", "members"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            if mine != theirs:
+                raise ValueError(
+                    f"Wanted parts of one evaluation, got {what} {mine} and {theirs}. "
+                    "Score all parts in the same way."
+                )
+        if self.frame is not other.frame and self.frame.fingerprint != other.frame.fingerprint:
+            raise ValueError(
+                "Wanted parts on one grid with the same regions, got two. "
+                "Score all parts in the same way."
+            )
+        for kind in self.names.keys() & other.names.keys():
+            if self.names[kind] != other.names[kind]:
+                unlike = sorted(set(self.names[kind]) ^ set(other.names[kind]))
+                raise ValueError(
+                    f"Wanted parts of one evaluation, got unlike sums: {unlike}. "
+                    "Score all parts in the same way."
+                )
 
     def _check(self, fields: Fields, truth: Tensor, when: Sequence[When]) -> None:
         """Refuse a prediction with gaps, and a time that was there before."""

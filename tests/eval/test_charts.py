@@ -38,7 +38,7 @@ def part_of(scores, name=WARM):
 def test_a_chart_has_the_lines_of_truth_and_methods(chart, wanted):
     svg = chart(part_of(example(members=4)), "Reslim")
     assert lines_of(svg) == wanted
-    label = ET.fromstring(svg).get("aria-label")
+    label = ET.fromstring(svg).get("aria-label", "")
     assert "2 metre temperature" in label
     assert "Reslim" in label
 
