@@ -19,7 +19,7 @@ from orbitds.data.blocks import time_blocks
 from orbitds.data.gaps import fill_gaps
 from orbitds.data.pair import Pair, open_pair
 from orbitds.eval.baselines import baselines, scales_by_ratio
-from orbitds.metrics import Scores
+from orbitds.metrics.errors import Errors
 from orbitds.variables import variable
 
 METHODS = ("bilinear", "bicubic", "nearest")
@@ -69,9 +69,9 @@ def lines(pair: Pair) -> Iterator[str]:
         )
 
 
-def score(pair: Pair, output: str) -> tuple[dict[str, Scores], int]:
+def score(pair: Pair, output: str) -> tuple[dict[str, Errors], int]:
     """Return the scores of each method over a pair, and the cells of a field that count."""
-    scores = {method: Scores() for method in METHODS}
+    scores = {method: Errors() for method in METHODS}
     area = torch.tensor(pair.fine_grid.area)
     periodic, factor, cells = pair.coarse_grid.periodic, pair.factor, 0
     for coarse, fine in time_blocks(pair.coarse[[output]], pair.fine[[output]]):

@@ -26,7 +26,7 @@ from orbitds.mistakes import DAMAGED, MISTAKES, end_unread, explain, fail, forma
 from orbitds.stop import Left
 
 # Settings whose keys are names of variables or pairs, and no flags.
-BY_VARIABLE = ("tv_weights", "pairs")
+BY_VARIABLE = ("tv_weights", "pairs", "others")
 CONFIGURED: tuple[Stage, ...] = get_args(Stage)
 IMPORT = "import-orbit2"
 
@@ -204,16 +204,18 @@ def import_orbit2(
 
 @app.command(name="eval")
 def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
-    """Score a prediction against the truth: R2, RMSE, bias, SSIM, PSNR.
+    """Score a prediction against the truth, and report it.
 
-    With --coarse, nearest, bilinear and bicubic interpolation are scored beside it; with
-    --checkpoint also delta change.
+    Writes report.html, a page that needs no network, and the same numbers as scores.md,
+    scores.json and scores.nc. With --coarse the simple methods are scored beside it; those that
+    learn need a training period, by --pair or --train-truth and --train-coarse. Predictions of
+    other models go beside it: --others.unet FILE.
     """
-    from orbitds.eval.report import show
-    from orbitds.eval.score import run
+    from orbitds.eval.report import Table, show
+    from orbitds.eval.run import run
 
-    show(run(config))
-    tell(f"wrote {config.output / 'scores.md'} and {config.output / 'scores.json'}")
+    show(Table.of(run(config)))
+    tell(f"wrote {config.output / 'report.html'}, and scores as .md, .json and .nc beside it")
 
 
 @app.command
@@ -225,7 +227,7 @@ def demo(
     Parameters
     ----------
     output
-        Folder for fine.nc, fine.zarr, scores.md, scores.json, checkpoint/ and maps/.
+        Folder for fine.nc, fine.zarr, report.html, scores.md, checkpoint/ and maps/.
     steps
         Training steps, instead of those of configs/train/demo.yaml; fewer is faster and worse.
     overwrite

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from orbitds.config_model import ModelConfig, model_preset
 from orbitds.config_train import (
@@ -120,14 +120,28 @@ class EvalConfig(Frozen):
 
     prediction: str
     """Prediction: a NetCDF file, a Zarr store or a catalog name."""
-    truth: str
-    """Truth on the same grid: a NetCDF file, a Zarr store or a catalog name."""
+    truth: str | None = None
+    """Truth on the same grid: a NetCDF file, a Zarr store or a catalog name; by default the test
+    years of `pair`, with their coarse input."""
     output: Path
-    """Folder for scores.md and scores.json."""
+    """Folder for report.html, scores.md, scores.json and scores.nc."""
     coarse: str | None = None
-    """The coarse input; with it nearest, bilinear and bicubic are scored beside the prediction."""
+    """The coarse input; with it the simple methods are scored beside the prediction: nearest,
+    bilinear, bicubic, and by the lapse rate for temperature."""
+    pair: str | None = None
+    """Data pair whose training years delta change and quantile mapping learn from."""
+    train_truth: str | None = None
+    """Instead of `pair`, the truth of a training period, a file or a catalog name; with
+    `train_coarse`."""
+    train_coarse: str | None = None
+    """The coarse input of the same times as `train_truth`."""
     checkpoint: str | None = None
     """A checkpoint with a climatology; with it and `coarse`, delta change is scored too."""
+    others: dict[str, str] = Field(default_factory=dict)
+    """Further predictions by what they are called, such as those of trained baselines."""
+    regions: tuple[str, ...] | None = None
+    """Regions to score apart: names, or GeoJSON files of polygons; land, sea and belts of latitude
+    by default."""
     missing: Literal["error", "mask"] = "error"
     """Whether cells without a prediction are an error, or are left out of the scores."""
     label: str | None = None
@@ -135,6 +149,29 @@ class EvalConfig(Frozen):
     if its attributes say so."""
     overwrite: bool = False
     """Replace earlier scores in the folder."""
+
+    @model_validator(mode="after")
+    def _truth_or_pair(self) -> "EvalConfig":
+        if self.truth is None and (self.pair is None or self.coarse is not None):
+            raise ValueError(
+                f"Wanted truth, or pair alone for its test years, got truth {self.truth}, pair "
+                f"{self.pair} and coarse {self.coarse}. Give truth, or leave coarse out."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _simple_methods_have_coarse_data(self) -> "EvalConfig":
+        wanting = [
+            name
+            for name in ("pair", "train_truth", "train_coarse", "checkpoint", "others")
+            if getattr(self, name)
+        ]
+        if self.truth is not None and self.coarse is None and wanting:
+            raise ValueError(
+                f"Wanted coarse beside {' and '.join(wanting)}, got none: what stands beside the "
+                "prediction is made of it or compared with what is. Give coarse."
+            )
+        return self
 
 
 def read_config(name_or_path: str | Path, stage: Stage) -> dict:

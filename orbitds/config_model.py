@@ -12,15 +12,15 @@ from orbitds.schema import Frozen, parse
 class ModelConfig(Frozen):
     """The architecture; what it eats and gives is decided by the data pair."""
 
-    kind: Literal["reslim", "vit"] = "reslim"
-    """The network: Reslim, or the plain vision transformer it is compared with, whose patches are
-    of fine cells."""
+    kind: Literal["reslim", "vit", "unet", "edsr"] = "reslim"
+    """The network: Reslim, or one it is compared with: the plain vision transformer, whose patches
+    are of fine cells; U-Net and EDSR, of which width, depth and base alone are told here."""
     patch: PositiveInt = 2
     """Edge of a patch in coarse cells: one token per patch."""
     width: PositiveInt = 256
-    """Width D of the trunk."""
+    """Width D of the trunk; channels of EDSR, and of U-Net on the fine grid."""
     depth: NonNegativeInt = 6
-    """Number of transformer blocks."""
+    """Number of transformer blocks; residual blocks of EDSR; halvings of U-Net."""
     heads: PositiveInt = 2
     """Attention heads in the trunk and in the aggregation over variables."""
     mlp_ratio: PositiveFloat = 4.0

@@ -9,8 +9,9 @@ import xarray as xr
 
 from orbitds.config import EvalConfig, InferConfig, TrainConfig, parse, read_config
 from orbitds.data.pair import Pair, open_pair
-from orbitds.eval import score
+from orbitds.eval import run as score
 from orbitds.eval.maps import draw_bias, draw_maps
+from orbitds.eval.report import FILES as REPORT
 from orbitds.eval.report import Table, show
 from orbitds.infer import run as infer
 from orbitds.train import loop
@@ -18,8 +19,7 @@ from orbitds.train.keep import export
 
 # What a demo leaves in its folder; anything else there is somebody's own.
 OUTPUTS = (
-    "coarse.nc", "truth.nc", "fine.nc", "fine.zarr", "scores.md", "scores.json", "checkpoint",
-    "run", "maps",
+    "coarse.nc", "truth.nc", "fine.nc", "fine.zarr", *REPORT, "checkpoint", "run", "maps",
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
         infer.run(InferConfig(input=source, checkpoint=checkpoint, output=path))
     with xr.open_dataset(output / "fine.nc") as written:
         xr.testing.assert_allclose(fine, written)  # notebook and command give the same
-    scored = score.run(
+    scores = score.run(
         EvalConfig(
             prediction=str(output / "fine.zarr"),
             truth=str(output / "truth.nc"),
@@ -79,10 +79,11 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
             label="Reslim",
         )
     )
+    scored = Table.of(scores)
     _say("drawing maps")
     _draw(output, pair.outputs)
     show(scored)
-    _say(f"{time.monotonic() - started:.0f} s; see {output}/scores.md and {output}/maps")
+    _say(f"{time.monotonic() - started:.0f} s; see {output}/report.html and {output}/maps")
     return scored
 
 

@@ -71,6 +71,16 @@ def coarse(pair):
     return pair.part("test").coarse.copy(deep=True)
 
 
+@pytest.fixture
+def maps_left_out(monkeypatch):
+    """Reports without maps, which take a second each."""
+
+    def missing(*_, **__):
+        raise ImportError("no cartopy")
+
+    monkeypatch.setattr("orbitds.eval.maps.error_maps", missing)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command said and how it ended."""

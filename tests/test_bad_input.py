@@ -596,7 +596,7 @@ def test_eval_refuses_spoilt_data(refused, pair, coarse, spoil, side):
 
 def test_eval_refuses_gaps_where_there_is_truth(refused, pair, coarse):
     gaps(pair.part("test").fine.copy(deep=True)).to_netcdf("spoilt.nc")
-    told = r"Wanted a prediction wherever there is truth, got NaN in 2 of 8316 cells\. Check"
+    told = r"Wanted 'prediction' wherever there is truth, got NaN in 2 of 8316 cells\. Check"
     refused(*score("spoilt.nc"), told=told)
     gaps(coarse).to_netcdf("spoilt_coarse.nc")
     refused(*score(coarse="spoilt_coarse.nc"), told=SPOILT[gaps])

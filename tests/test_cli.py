@@ -133,6 +133,11 @@ OTHERS = {
         "output": "scores",
         "coarse": "coarse.nc",
         "checkpoint": "folder",
+        "pair": "pair.yaml",
+        "train_truth": "earlier.nc",
+        "train_coarse": "earlier_coarse.nc",
+        "others": {"unet": "unet.nc", "my edsr": "edsr.zarr"},
+        "regions": ["land", "mine.geojson"],
         "missing": "mask",
         "label": "mine",
         "overwrite": True,
@@ -144,8 +149,9 @@ OTHERS = {
 def heard(monkeypatch):
     """The settings with which a stage was called; the stage does nothing."""
     calls = []
-    for stage in ("train.loop", "infer.run", "eval.score"):
+    for stage in ("train.loop", "infer.run", "eval.run"):
         monkeypatch.setattr(f"orbitds.{stage}.run", lambda config, *_, **__: calls.append(config))
+    monkeypatch.setattr("orbitds.eval.report.Table.of", lambda scores: None)
     monkeypatch.setattr("orbitds.eval.report.show", lambda scored: None)
     silent = SimpleNamespace(describe=lambda: "")
     monkeypatch.setattr("orbitds.infer.run.run", lambda config: calls.append(config) or silent)
@@ -483,7 +489,7 @@ def test_infer_overwrites_only_when_asked(orbitds, files, checkpoint_folder):
 # --- eval ---
 
 
-def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder):
+def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder, maps_left_out):
     settings = {
         "prediction": "truth.nc",
         "truth": "truth.nc",
@@ -500,6 +506,8 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     for text in (answer.out, markdown):
         for word in (*methods, *titles, "eastward_wind (m s-1)", "total_precipitation_24hr (mm)"):
             assert word in text
+    assert Path("scores/report.html").is_file()
+    assert Path("scores/scores.nc").is_file()
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
     rows = {(row["variable"], row["method"]): row for row in content["rows"]}
     assert len(rows) == 2 * len(methods)
@@ -509,7 +517,7 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder)
     assert rows["eastward_wind", "nearest"]["rmse"] > rows["eastward_wind", "bicubic"]["rmse"] > 0
 
 
-def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files):
+def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files, maps_left_out):
     arguments = ("--prediction", "truth.nc", "--truth", "truth.nc", "--output", "scores")
     assert orbitds("eval", *arguments).code == 0
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
@@ -551,6 +559,7 @@ def _leaves(config, prefix=()):
 def _leaves_of_defaults(kind):
     required = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
     required |= {"pair": "x"} if kind is TrainConfig else {}
+    required |= {"truth": "x"} if kind is EvalConfig else {}
     return _leaves(kind(**required))
 
 

@@ -180,7 +180,7 @@ def test_each_field_is_documented_and_each_group_frozen_and_closed(kind):
     for name, field in kind.model_fields.items():
         assert field.description, f"{kind.__name__}.{name} is the help text of a flag"
     given = {name: "x" for name, field in kind.model_fields.items() if field.is_required()}
-    given |= {"pair": "x"} if kind is TrainConfig else {}
+    given |= {"pair": "x"} if kind in (TrainConfig, EvalConfig) else {}
     settings = kind.model_validate(given)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings, next(iter(kind.model_fields)), None)

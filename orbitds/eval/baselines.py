@@ -10,7 +10,11 @@ from orbitds.region import Region
 from orbitds.variables import variable
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
-DELTA = "delta change"
+LAPSE, DELTA, QUANTILES = "lapse rate", "delta change", "quantile mapping"
+# What a prediction may not be called.
+METHODS = (*INTERPOLATIONS, LAPSE, DELTA, QUANTILES)
+# Of the standard atmosphere (ISO 2533:1975), in kelvin for each metre up.
+LAPSE_RATE = -0.0065
 
 
 def baselines(
@@ -20,6 +24,7 @@ def baselines(
     periodic: bool,
     climatology: tuple[Tensor, Tensor] | None = None,
     is_ratio: bool = False,
+    relief: Float[Tensor, "Hf Wf"] | None = None,
 ) -> dict[str, Float[Tensor, "T Hf Wf"]]:
     """Return the fine field by each simple method, in physical units.
 
@@ -33,6 +38,9 @@ def baselines(
     is_ratio
         Whether the variable is an amount, such as precipitation: bicubic interpolation is kept from
         falling below zero, and delta change scales rather than shifts.
+    relief
+        Height of the fine cells above the interpolated relief, in metres, of a temperature near the
+        surface; with it, bilinear interpolation corrected by the lapse rate is among the methods.
     """
     fields = {
         method: interpolate(coarse, factor, method, periodic=periodic) for method in INTERPOLATIONS
@@ -40,6 +48,8 @@ def baselines(
     # the bicubic kernel undershoots below zero; delta_change sees to its own arguments
     lowest = 0.0 if is_ratio else -torch.inf
     fields["bicubic"] = fields["bicubic"].clamp(min=lowest)
+    if relief is not None:
+        fields[LAPSE] = fields["bilinear"] + LAPSE_RATE * relief
     if climatology is not None:
         fine = climatology[0]
         smooth = interpolate(climatology[1], factor, "bicubic", periodic=periodic)
@@ -61,6 +71,31 @@ def months_climatology(
     fine = torch.from_numpy(region.fine_climatology[months - 1, output]).float()
     coarse = torch.from_numpy(region.coarse_climatology[months - 1, output]).float()
     return None if coarse.isnan().any() else (fine, coarse)
+
+
+def relief_of(
+    orography: Float[Tensor, "Hf Wf"],
+    area: Float[Tensor, "Hf Wf"],
+    factor: int,
+    *,
+    periodic: bool,
+) -> Float[Tensor, "Hf Wf"]:
+    """Return how far fine cells lie above the interpolated means of their coarse cells, in metres.
+
+    What bilinear interpolation of a temperature misses is that of the relief.
+    """
+    rows, columns = (size // factor for size in orography.shape)
+    total, weight = (
+        field.reshape(rows, factor, columns, factor).sum(dim=(1, 3))
+        for field in (area * orography, area)
+    )
+    return orography - interpolate(total / weight, factor, "bilinear", periodic=periodic)
+
+
+def follows_relief(name: str) -> bool:
+    """Whether a variable is a temperature of the air near the surface, by its row."""
+    row = variable(name)
+    return row.standard_name == "air_temperature" and row.level_hpa is None
 
 
 def scales_by_ratio(name: str) -> bool:

@@ -1,15 +1,19 @@
 """Maps of fields and of their mean errors, as PNG files (extra: maps)."""
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from orbitds.grid import Grid
 from orbitds.resources import share
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COASTLINES = "shapefiles/natural_earth/physical/ne_110m_coastline.shp"
 Colours = dict[str, Any]  # what pcolormesh takes: cmap, vmin, vmax
@@ -80,6 +84,36 @@ def draw_bias(bias: Mapping[str, xr.DataArray], path: Path, *, title: str | None
     _draw(panels, [error_colours(fields)] * len(fields), path, title or caption)
 
 
+def error_maps(
+    bias: Mapping[str, xr.DataArray], rmse: Mapping[str, xr.DataArray], *, title: str
+) -> bytes:
+    """Return mean errors and, below them, root mean square errors of methods, as a small PNG.
+
+    Parameters
+    ----------
+    bias, rmse
+        By the name of the method, the same methods in both; dimensions as in `draw_maps`.
+
+    Raises
+    ------
+    ValueError, ImportError
+        As `draw_bias`.
+    """
+    panels = {f"{name}: mean error\n{_moments_text(x, 'RMS')}": x for name, x in bias.items()}
+    sizes = {f"{name}: RMSE": field for name, field in rmse.items()}
+    largest = float(np.percentile(_finite(list(rmse.values())), 99)) or 1.0
+    one = {"cmap": "YlGnBu", "vmin": 0.0, "vmax": largest}
+    colours = [error_colours(list(bias.values()))] * len(bias) + [one] * len(rmse)
+    drawn = _figure(panels | sizes, colours, title, across=len(bias))
+    raw, small = io.BytesIO(), io.BytesIO()
+    drawn.savefig(raw, format="png", dpi=64)
+    # brought by matplotlib; a palette makes a third of the size, and maps have few colours
+    from PIL import Image
+
+    Image.open(raw).convert("RGB").quantize(192).save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
 def moments(field: xr.DataArray) -> tuple[float, float]:
     """Return mean and root mean square over the cells that hold a value, weighted by area."""
     area = xr.DataArray(_grid(field, "an error field").area, dims=field.dims)
@@ -121,7 +155,15 @@ def columns_from(west_deg: float, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw(panels: dict[str, xr.DataArray], colours: list[Colours], path: Path, title: str) -> None:
-    """Draw the panels, by heading, in the frame of the last one."""
+    figure = _figure(panels, colours, title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=130)
+
+
+def _figure(
+    panels: dict[str, xr.DataArray], colours: list[Colours], title: str, across: int | None = None
+) -> "Figure":
+    """Draw the panels, by heading, in the frame of the last one; ``across`` of them in a row."""
     try:
         from cartopy.crs import PlateCarree
         from cartopy.io.shapereader import Reader
@@ -136,7 +178,7 @@ def _draw(panels: dict[str, xr.DataArray], colours: list[Colours], path: Path, t
     north, south = np.clip(grid.latitude_bounds_deg[[0, -1], [0, 1]], -90, 90)
     # Regional maps are true to shape at their middle; wide ones keep equal degrees.
     stretch = 1.0 if width > 180 else 1 / np.cos(np.deg2rad(min(abs(north + south) / 2, 75)))
-    place, size = _layout(len(panels), (north - south) * stretch / width)
+    place, size = _layout(len(panels), (north - south) * stretch / width, across)
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize=15)
     # Drawn in the projection's own coordinates, cells need no wrapping and leave no seam.
@@ -157,13 +199,15 @@ def _draw(panels: dict[str, xr.DataArray], colours: list[Colours], path: Path, t
         axes.set_title(heading, fontsize=12)
         bar = axes.inset_axes((1.02, 0, 0.03, 1))
         figure.colorbar(mesh, cax=bar, label=_units(field), extend="both")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=130)
+    return figure
 
 
-def _layout(panels: int, ratio: float) -> tuple[tuple[int, int], tuple[float, float]]:
+def _layout(
+    panels: int, ratio: float, across: int | None = None
+) -> tuple[tuple[int, int], tuple[float, float]]:
     """Rows and columns of panels, and the size in inches, for maps of this height over width."""
-    inches, across = (6.5, 2) if ratio < 1.3 else (3.5, 4)
+    inches, usual = (6.5, 2) if ratio < 1.3 else (3.5, 4)
+    across = across or usual
     columns, rows = min(panels, across), -(-panels // across)
     height = inches * min(max(ratio, 0.25), 3.0)
     return (rows, columns), (columns * (inches + 1.4), rows * (height + 0.7) + 0.4)

@@ -1,13 +1,22 @@
-"""The table of scores as Markdown, as JSON and on the terminal."""
+"""The table of scores as Markdown, JSON, NetCDF, HTML, and on the terminal."""
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
 from rich.console import Console
 from rich.table import Table as RichTable
+
+from orbitds.eval.page import render
+from orbitds.eval.table import EVERYWHERE, SCALARS, plain_name
+
+# What a report leaves in its folder.
+FILES = ("scores.md", "scores.json", "scores.nc", "report.html")
 
 # Digits after the point, per column; RMSE and bias are in the variable's unit.
 _COLUMNS = {
@@ -43,6 +52,22 @@ class Table:
     last: str
     grid: str
 
+    @classmethod
+    def of(cls, scores: xr.Dataset) -> "Table":
+        """Return the main columns of a whole table of scores, without logarithms of amounts."""
+        whole = scores["value"].sel(region=EVERYWHERE, season="all")
+        units = dict(zip(scores["variable"].values, scores["units"].values, strict=True))
+        names = [str(name) for name in units if not plain_name(str(name))[1]]
+        rows = []
+        for name in names:
+            for method in map(str, scores["method"].values):
+                found = whole.sel({"variable": name, "method": method})
+                if found.notnull().any() or method == scores["method"].values[0]:
+                    values = {key: float(found.sel(metric=key)) for key in _COLUMNS}
+                    rows.append(Row(name, str(units[name]), method, **values))
+        told = scores.attrs
+        return cls(tuple(rows), int(told["times"]), told["first"], told["last"], told["grid"])
+
     def as_dict(self) -> dict:
         """Return plain values for JSON; what is not finite becomes null."""
         content = asdict(self)
@@ -53,12 +78,38 @@ class Table:
         return content
 
 
-def write_report(scored: Table, folder: Path) -> None:
-    """Write ``scores.md`` and ``scores.json``."""
+def write_report(
+    scores: xr.Dataset, folder: Path, provenance: Mapping[str, str] | None = None
+) -> None:
+    """Write ``scores.md``, ``scores.json``, ``scores.nc`` and ``report.html``.
+
+    Each file appears under its name when it is whole.
+
+    Parameters
+    ----------
+    scores
+        See ``table.blank``.
+    provenance
+        What the scores were made of, by term, for the page and the NetCDF file.
+    """
+    told = dict(provenance or {})
+    main = Table.of(scores)
+    texts = {
+        "scores.md": markdown(main),
+        "scores.json": _json(main.as_dict(), _records(scores)),
+        "report.html": render(scores, provenance=list(told.items())),
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scores.md").write_text(markdown(scored), encoding="utf-8")
-    text = json.dumps(scored.as_dict(), indent=2, allow_nan=False)
-    (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+    parts = {name: folder / f".{name}.part" for name in FILES}
+    try:
+        for name, words in texts.items():
+            parts[name].write_text(words, encoding="utf-8")
+        _with(scores, told).to_netcdf(parts["scores.nc"], engine="netcdf4")
+        for name, part in parts.items():
+            part.replace(folder / name)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
 
 
 def markdown(scored: Table) -> str:
@@ -111,3 +162,43 @@ def _is_best(row: Row, rows: list[Row], key: str) -> bool:
         return False
     best = min(values) if key == "rmse" else max(values)
     return getattr(row, key) == best
+
+
+def _json(head: dict, records: list[dict]) -> str:
+    """Return both as JSON, a record in a line: there are thousands of numbers in them."""
+    start = json.dumps(head, indent=2, allow_nan=False).removesuffix("\n}")
+    lines = ",\n    ".join(json.dumps(record, allow_nan=False) for record in records)
+    return f'{start},\n  "scores": [\n    {lines}\n  ]\n}}\n'
+
+
+def _records(scores: xr.Dataset) -> list[dict]:
+    """Return all scalars as plain values: one record for each method, region and season.
+
+    What is undefined is left out; what is infinite becomes null.
+    """
+    found = []
+    stacked = scores[list(SCALARS)].stack(place=("variable", "method", "region", "season"))
+    metrics = [str(name) for name in scores["metric"].values]
+    values = {kind: stacked[kind].transpose("place", "metric").values for kind in SCALARS}
+    for number, place in enumerate(stacked["place"].values):
+        known = ~np.isnan(values["value"][number])
+        if not known.any():
+            continue
+        record: dict = dict(zip(("variable", "method", "region", "season"), place, strict=True))
+        for kind in SCALARS:
+            row = values[kind][number]
+            record[kind] = {
+                metric: float(row[m]) if np.isfinite(row[m]) else None
+                for m, metric in enumerate(metrics)
+                if known[m] and not np.isnan(row[m])
+            }
+        found.append(record)
+    return found
+
+
+def _with(scores: xr.Dataset, told: dict[str, str]) -> xr.Dataset:
+    """Return the table as it is stored: compressed, with where it is from."""
+    stored = scores.assign_attrs({key.replace(" ", "_"): value for key, value in told.items()})
+    for variable in stored.data_vars.values():
+        variable.encoding = {"zlib": True, "complevel": 4}
+    return stored

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import torch
 
 from orbitds.config import ModelConfig
+from orbitds.model.edsr import EDSR
 from orbitds.model.interface import DownscalingModel
 from orbitds.model.orbit2 import Orbit2, Orbit2Config
 from orbitds.model.residual import Base
 from orbitds.model.reslim import Reslim
+from orbitds.model.unet import UNet
 from orbitds.model.vit import ViT
 
 # The networks that are trained here; those that come in with published weights have configs of
 # their own.
-ARCHITECTURES = {"reslim": Reslim, "vit": ViT}
+ARCHITECTURES = {"reslim": Reslim, "vit": ViT, "unet": UNet, "edsr": EDSR}
 
 
 def build(

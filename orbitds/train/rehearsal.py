@@ -14,6 +14,7 @@ from orbitds.model.build import build
 from orbitds.train.objective import objective
 from orbitds.train.outline import Outline
 from orbitds.train.setting import Setting
+from orbitds.train.shard import blocks_of
 
 
 class Rehearsal:
@@ -50,7 +51,7 @@ class Rehearsal:
             )
             self.batch = _batch(outline, samples, has_climatology=config.model.base == "delta")
         self.model.train()
-        self.blocks = list(self.model.trunk.blocks)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]  both architectures have one
+        self.blocks = blocks_of(self.model)  # none in a network of convolutions
         for block in self.blocks[:1]:
             block.register_forward_pre_hook(self._count)
 

@@ -86,6 +86,8 @@ def _plan(
 ) -> Plan:
     spread = [f"{name}, logarithm of the variance" for name in outputs]
     painted = (*outputs, *(spread if config.predicts == "gaussian" else ()))
+    if config.kind in ("unet", "edsr"):
+        return _plan_of_convolutions(config, inputs, outputs, statics, factor, painted)
     zoom = factor if config.kind == "reslim" else 1
     known, block = Axis((*inputs, *statics)), Axis(painted, (zoom * config.patch) ** 2)
     parts = {
@@ -110,6 +112,26 @@ def _plan(
         }
         heads["correct."] = f"factor {factor} and {depth} hidden layers of {width} channels"
     return Plan(parts, heads)
+
+
+def _plan_of_convolutions(
+    config: ModelConfig,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    statics: tuple[str, ...],
+    factor: int,
+    painted: tuple[str, ...],
+) -> Plan:
+    structure = [f"{name}, climatology" for name in outputs] if config.base == "delta" else []
+    details = (*structure, *statics)
+    last = {"tail.weight": {0: Axis(painted)}, "tail.bias": {0: Axis(painted)}}
+    if config.kind == "unet":
+        seen = Axis((*inputs, *(f"{name}, base" for name in outputs), *details))
+        return Plan({"down.0.first.weight": {1: seen}} | last, {})
+    # the fine cells of a coarse one are channels
+    cells = [f"{name}, cell {cell}" for name in details for cell in range(factor**2)]
+    seen = Axis((*inputs, *cells))
+    return Plan({"head.weight": {1: seen}} | last, {"upsample.": f"factor {factor}"})
 
 
 def _entries(labels: Sequence[str], wanted: Sequence[str], each: int) -> Tensor:

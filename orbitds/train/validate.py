@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 from orbitds.config import LossConfig
 from orbitds.data.batch import Sample
-from orbitds.metrics import Scores
+from orbitds.metrics.errors import Errors
 from orbitds.model.embed import member_noise
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Normalizer
@@ -51,7 +51,7 @@ def validate(
     model.eval()
     loss = loss.model_copy(update={"tv_weight": 0.0, "tv_weights": {}})
     samples = setting.validate
-    scores = {name: Scores() for name in setting.pair.outputs}
+    scores = {name: Errors() for name in setting.pair.outputs}
     inverse = Normalizer(setting.pair.outputs, setting.statistics).inverse
     total = weight = 0.0
     count, world = len(samples), mesh.data_world
@@ -86,14 +86,14 @@ def validate(
 
 
 def _merged(
-    total: float, weight: float, scores: dict[str, Scores], mesh: Mesh
-) -> tuple[float, float, dict[str, Scores]]:
+    total: float, weight: float, scores: dict[str, Errors], mesh: Mesh
+) -> tuple[float, float, dict[str, Errors]]:
     """Return the sums of all processes, in the order of their numbers."""
     told = [(mesh.data_rank, total, weight, scores)] * dist.get_world_size()
     dist.all_gather_object(told, told[0])
     different = {rank: sums for rank, *sums in told}  # processes of one sample say the same
     totals, weights, parts = zip(*(different[rank] for rank in sorted(different)), strict=True)
-    merged = {name: reduce(Scores.merge, (part[name] for part in parts)) for name in scores}
+    merged = {name: reduce(Errors.merge, (part[name] for part in parts)) for name in scores}
     return sum(totals), sum(weights), merged
 
 

@@ -9,7 +9,7 @@ import torch
 from orbitds.data.gaps import fill_gaps
 from orbitds.data.pair import open_pair
 from orbitds.interpolate import interpolate
-from orbitds.metrics import Scores
+from orbitds.metrics.errors import Errors
 from orbitds.variables import variable
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -45,7 +45,7 @@ def bilinear(name, output):
     target = np.where(known, fine.reshape(shape), np.nan).reshape(fine.shape)
     filled = torch.tensor(fill_gaps(coarse))
     field = interpolate(filled, pair.factor, "bilinear", periodic=False)
-    scores = Scores()
+    scores = Errors()
     scores.add(field, torch.tensor(target), torch.tensor(pair.fine_grid.area), 1.0)
     return scores.result(1.0), int((~np.isnan(target[0])).sum())
 

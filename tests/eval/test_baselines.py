@@ -8,8 +8,12 @@ from scipy.ndimage import map_coordinates
 from orbitds.eval.baselines import (
     DELTA,
     INTERPOLATIONS,
+    LAPSE,
+    LAPSE_RATE,
     baselines,
+    follows_relief,
     months_climatology,
+    relief_of,
     scales_by_ratio,
 )
 from orbitds.region import Region
@@ -134,6 +138,36 @@ def test_delta_change_of_amounts_scales_up_to_five_times():
         np.testing.assert_allclose(got[step], amount * ratios[-1].clip(max=5), rtol=1e-4, atol=1e-4)
     assert np.max(ratios) > 5
     assert got.min() >= 0
+
+
+# --- lapse rate ---------------------------------------------------------------------------------
+
+
+def test_the_lapse_rate_is_taken_from_what_lies_above_the_smooth_relief():
+    coarse, height = random(2, 5, 8), random(15, 24, seed=3, low=0, high=4000)
+    area = random(15, 24, seed=4, low=0.5, high=1.0)
+    relief = relief_of(height, area, FACTOR, periodic=True)
+    blocks = [
+        field.numpy().astype(float).reshape(5, 3, 8, 3).sum(axis=(1, 3))
+        for field in (area * height, area)
+    ]
+    smooth = bilinear(blocks[0] / blocks[1], periodic=True)
+    np.testing.assert_allclose(relief, height.numpy() - smooth, atol=0.01)
+    fields = baselines(coarse, FACTOR, periodic=True, relief=relief)
+    assert tuple(fields) == (*INTERPOLATIONS, LAPSE)
+    torch.testing.assert_close(fields[LAPSE], fields["bilinear"] - 0.0065 * relief)
+    assert LAPSE_RATE == -0.0065
+
+
+def test_flat_land_leaves_bilinear():
+    relief = relief_of(torch.full((15, 24), 700.0), random(15, 24, low=0.5), FACTOR, periodic=True)
+    assert relief.abs().max() < 1e-3
+
+
+def test_temperatures_near_the_surface_follow_the_relief():
+    near = {"2m_temperature", "2m_temperature_min", "2m_temperature_max"}
+    near |= {f"2m_temperature_{end}_month" for end in ("min", "max")}
+    assert {name for name in table() if follows_relief(name)} == near
 
 
 # --- where the climatology comes from -----------------------------------------------------------

@@ -3,11 +3,13 @@
 import json
 import math
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
+import xarray as xr
 
-from orbitds.eval.report import Row, Table, markdown, show, write_report
+from orbitds.eval.report import FILES, Row, Table, markdown, show, write_report
+from tests.eval.test_table import RAIN, WARM, example
 
 NAN, INF = float("nan"), float("inf")
 ROWS = (
@@ -96,29 +98,91 @@ def test_markdown_says_what_was_scored():
 # --- files and terminal -------------------------------------------------------------------------
 
 
-def test_json_equals_the_table(tmp_path):
-    write_report(TABLE, tmp_path / "new" / "folder")
+@pytest.fixture
+def scores():
+    """A table of scores, without maps, which take their time."""
+    return example().drop_vars(["bias_map", "rmse_map"])
+
+
+def test_the_main_table_is_that_of_all_seasons_and_regions(scores):
+    table = Table.of(scores)
+    assert [(row.variable, row.method) for row in table.rows] == [
+        (name, method) for name in (WARM, RAIN) for method in ("Reslim", "bilinear", "delta change")
+    ]
+    whole = scores["value"].sel(region="all", season="all")
+    for row in table.rows:
+        for key in KEYS:
+            where = {"variable": row.variable, "method": row.method, "metric": key}
+            assert getattr(row, key) == float(whole.sel(where))
+    assert {row.units for row in table.rows} == {"K", "mm"}
+    assert (table.times, table.first, table.last) == (24, "2004-01-01", "2005-12-14")
+
+
+def test_methods_that_a_variable_lacks_have_no_row(scores):
+    scores["value"].loc[{"variable": WARM, "method": ["Reslim", "delta change"]}] = NAN
+    methods = [row.method for row in Table.of(scores).rows if row.variable == WARM]
+    assert methods == ["Reslim", "bilinear"]  # what is evaluated has one, even without a score
+
+
+def test_the_files_hold_the_table(scores, tmp_path):
+    scores["value"].loc[{"variable": WARM, "method": "Reslim", "metric": "psnr"}] = INF
+    write_report(scores, tmp_path / "new" / "folder", {"command": "orbitds eval"})
     written = tmp_path / "new" / "folder"
-    assert (written / "scores.md").read_text("utf-8") == markdown(TABLE)
-    content = json.loads((written / "scores.json").read_text("utf-8"))
-    rows = content.pop("rows")
-    assert content == {
-        "times": 12,
-        "first": "2004-01-01",
-        "last": "2004-12-01",
-        "grid": TABLE.grid,
-    }
-    assert rows == [asdict(row) | ({"ssim": None} if math.isnan(row.ssim) else {}) for row in ROWS]
+    assert sorted(path.name for path in written.iterdir()) == sorted(FILES)
+    table = Table.of(scores)
+    assert (written / "scores.md").read_text("utf-8") == markdown(table)
+    content = json.loads((written / "scores.json").read_text("utf-8"), parse_constant=pytest.fail)
+    records = content.pop("scores")
+    assert content == json.loads(json.dumps(table.as_dict()))
+    assert content["rows"][0]["psnr"] is None
+    page = (written / "report.html").read_text("utf-8")
+    assert "orbitds eval" in page
+    assert f"{table.rows[0].rmse:.3f}" in page
+    with xr.open_dataset(written / "scores.nc") as stored:
+        xr.testing.assert_equal(stored, scores)
+        assert stored.attrs["command"] == "orbitds eval"
+    assert len(records) == 3 * 3 * 3 * 5
+
+
+def test_records_hold_all_that_is_defined(scores, tmp_path):
+    scores["value"].loc[{"variable": WARM, "method": "Reslim", "metric": "psnr"}] = INF
+    scores["value"].loc[{"variable": RAIN, "season": "DJF"}] = NAN
+    scores["low"].loc[{"metric": "mae"}] = NAN
+    write_report(scores, tmp_path)
+    records = json.loads((tmp_path / "scores.json").read_text("utf-8"))["scores"]
+    by_place = {(r["variable"], r["method"], r["region"], r["season"]): r for r in records}
+    assert not [place for place in by_place if place[0] == RAIN and place[3] == "DJF"]
+    found = by_place[WARM, "Reslim", "land", "JJA"]
+    part = scores.sel({"variable": WARM, "method": "Reslim", "region": "land", "season": "JJA"})
+    known = part["value"].dropna("metric")
+    assert list(found["value"]) == list(known["metric"].values)
+    assert found["value"].pop("psnr") is None
+    assert found["value"] == {m: float(known.sel(metric=m)) for m in found["value"]}
+    assert "mae" in found["value"]
+    assert "mae" not in found["low"]
+    assert found["high"]["mae"] == float(part["high"].sel(metric="mae"))
+
+
+def test_nothing_is_half_written(scores, tmp_path, monkeypatch):
+    (tmp_path / "scores.md").write_text("earlier")
+
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(scores, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.md"]
+    assert (tmp_path / "scores.md").read_text() == "earlier"
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
-def test_json_has_null_for_what_is_not_finite(tmp_path, value):
+def test_plain_values_have_null_for_what_is_not_finite(value):
     row = replace(ROWS[0], psnr=value, bias=1e300)
-    write_report(replace(TABLE, rows=(row,)), tmp_path)
-    text = (tmp_path / "scores.json").read_text("utf-8")
-    (written,) = json.loads(text, parse_constant=pytest.fail)["rows"]
-    assert written["psnr"] is None
-    assert written["bias"] == 1e300
+    table = replace(TABLE, rows=(row,))
+    (plain,) = table.as_dict()["rows"]
+    assert plain["psnr"] is None
+    assert plain["bias"] == 1e300
     assert not math.isfinite(row.psnr)  # the table itself is as it was
 
 

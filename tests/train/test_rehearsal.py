@@ -15,6 +15,8 @@ from tests.train.outlines import config, outline
         ({"base": "delta"}, "gaussian", 5 * 7),
         ({"compression": 4, "edge_density": 0.03}, "crps", 7),
         ({"kind": "vit", "patch": 3}, "mse", 9 * 14),
+        ({"kind": "unet", "depth": 2}, "mse", 0),
+        ({"kind": "edsr", "base": "delta"}, "gaussian", 0),
     ],
 )
 def test_each_model_and_loss_goes_forward_and_back_without_values(model, kind, tokens):

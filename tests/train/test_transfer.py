@@ -119,3 +119,36 @@ def test_heads_are_made_for_a_factor_and_a_patch():
     )
     assert plan.head("trunk.blocks.0.project.weight") is None
     assert plan.head("trunk.decode.hidden.0.weight") is None
+
+
+# --- networks of convolutions -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["unet", "edsr"])
+@pytest.mark.parametrize("changes", [{}, {"base": "delta"}, {"predicts": "gaussian"}])
+def test_channels_of_convolutions_have_as_many_labels(kind, changes):
+    plan, weights = plan_of(kind=kind, **changes)
+    assert len(plan.parts) == 3
+    for name, axes in plan.parts.items():
+        for dim, axis in axes.items():
+            assert weights[name].shape[dim] == len(axis.labels) * axis.each
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("unet", "down.0.first.weight"), ("edsr", "head.weight")]
+)
+def test_channels_of_convolutions_go_by_name(kind, first):
+    theirs, given = plan_of(kind=kind, inputs=("a", "b"))
+    ours, wanted = plan_of(kind=kind, inputs=("b", "x"))
+    before = wanted[first].clone()
+    copy_common(given[first], wanted[first], theirs.axes(first), ours.axes(first))
+    assert torch.equal(wanted[first][:, 0], given[first][:, 1])
+    assert torch.equal(wanted[first][:, 1], before[:, 1])
+    assert torch.equal(wanted[first][:, 2:], given[first][:, 2:])
+
+
+def test_upsampling_of_another_factor_is_made_anew():
+    one, _ = plan_of(kind="edsr", factor=2)
+    other, _ = plan_of(kind="edsr", factor=3)
+    assert one.head("upsample.0.weight") != other.head("upsample.0.weight")
+    assert one.head("tail.weight") is other.head("tail.weight") is None

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from orbitds.metrics import SSIM_K2, SSIM_WINDOW, Scores, psnr, ssim_map
+from orbitds.metrics.errors import Errors
+from orbitds.metrics.structure import SSIM_K2, SSIM_WINDOW, psnr, ssim_map
 
 RANGE = 60.0
 NAMES = {"r2", "rmse", "bias", "ssim", "psnr"}
@@ -30,7 +31,7 @@ def weather(times=3, rows=11, columns=17, *, missing=0.0, seed=0):
 
 
 def scores_of(prediction, truth, area):
-    scores = Scores()
+    scores = Errors()
     scores.add(prediction, truth, area, RANGE)
     return scores
 
@@ -102,7 +103,7 @@ def test_a_shift_is_all_bias():
 def test_streamed_in_blocks_and_merged_is_the_whole(cuts, missing):
     prediction, truth, area = weather(times=6, missing=missing)
     edges = [0, *sorted(cuts), 6]
-    streamed, merged = Scores(), Scores()
+    streamed, merged = Errors(), Errors()
     for start, stop in itertools.pairwise(edges):
         block = prediction[start:stop], truth[start:stop], area
         streamed.add(*block, RANGE)
@@ -116,7 +117,7 @@ def test_merging_leaves_its_parts_and_knows_a_zero():
     one, other = scores_of(*weather(seed=1)), scores_of(*weather(seed=2))
     before = asdict(one), asdict(other)
     assert one.merge(other) == other.merge(one)
-    assert one.merge(Scores()) == one
+    assert one.merge(Errors()) == one
     assert (asdict(one), asdict(other)) == before
 
 
@@ -237,7 +238,7 @@ def test_fields_below_a_window_have_no_ssim_but_all_else(rows, columns):
 
 def test_nothing_to_score_is_nan_throughout():
     prediction, truth, area = weather()
-    for scores in (Scores(), scores_of(prediction, truth * torch.nan, area)):
+    for scores in (Errors(), scores_of(prediction, truth * torch.nan, area)):
         got = scores.result(RANGE)
         assert got.keys() == NAMES
         assert all(math.isnan(value) for value in got.values())
@@ -268,8 +269,8 @@ def test_a_prediction_missing_where_there_is_truth_is_refused_and_adds_nothing()
     prediction, truth, area = weather(3, 11, 17)
     truth[0, 0, 0] = torch.nan
     prediction[0, 0, :3] = torch.nan
-    scores = Scores()
+    scores = Errors()
     message = "Wanted a prediction wherever there is truth, got NaN in 2 of 560 cells.*mask"
     with pytest.raises(ValueError, match=message):
         scores.add(prediction, truth, area, RANGE)
-    assert scores == Scores()
+    assert scores == Errors()

@@ -1,6 +1,7 @@
 """Scores: numpy's numbers, from files as users have them, in whatever convention."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,15 +11,34 @@ import xarray as xr
 from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import EvalConfig, ModelConfig
 from orbitds.data.climatology import Climatology
-from orbitds.data.pair import stack
-from orbitds.eval.score import run, score
+from orbitds.data.pair import open_pair, stack
+from orbitds.eval.baselines import LAPSE
+from orbitds.eval.evaluate import evaluate
+from orbitds.eval.report import Table
+from orbitds.eval.run import run as report
 from orbitds.grid import block_mean
 from orbitds.infer.lazy import downscale
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
 
 TEMPERATURE, WIND, RAIN = "2m_temperature", "eastward_wind", "total_precipitation_24hr"
+NAVY = "navy_winds_10deg_to_2p5deg"
 SIMPLE = ["nearest", "bilinear", "bicubic"]
+# What stands beside the prediction, unasked.
+BESIDE = {WIND: SIMPLE, TEMPERATURE: [*SIMPLE, LAPSE], RAIN: SIMPLE}
+
+
+pytestmark = pytest.mark.usefixtures("maps_left_out")
+
+
+def run(config):
+    """Return the main table of a report."""
+    return Table.of(report(config))
+
+
+def score(*sides, **told):
+    """Return the main table of an evaluation in memory."""
+    return Table.of(evaluate(*sides, **told))
 
 
 def weather(*, seed=0, times=5, rows=12, columns=18, first_edge=0.0):
@@ -122,7 +142,9 @@ def test_files_have_the_scores_that_numpy_finds(tmp_path):
     assert (table.times, table.first, table.last) == (5, "2004-01-01", "2004-01-05")
     assert table.grid.startswith("12 x 18 cells of 15 x 20 degrees")
     written = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    records = written.pop("scores")
     assert written == json.loads(json.dumps(table.as_dict()))
+    assert records[0]["value"]["rmse"] == table.rows[0].rmse
     assert f"| {table.rows[0].rmse:.3f} |" in (tmp_path / "scores" / "scores.md").read_text()
 
 
@@ -167,7 +189,8 @@ def test_simple_methods_are_scored_beside_the_prediction(tmp_path):
     truth = weather()
     coarse = block_mean(truth, 3)
     table = run(saved(tmp_path, prediction=perturbed(truth), truth=truth, coarse=coarse))
-    assert [row.method for row in table.rows] == 2 * ["prediction", *SIMPLE]
+    for name, methods in BESIDE.items():
+        assert list(by_method(table, name)) == (["prediction", *methods] if name != RAIN else [])
     for name in (WIND, TEMPERATURE):
         values = np.kron(coarse[name].values, np.ones((1, 3, 3))), truth[name].values
         row = by_method(table, name)["nearest"]
@@ -209,7 +232,8 @@ def test_a_prediction_is_called_what_it_says_of_itself(made_with, label, wanted)
         prediction.attrs["orbitds_checkpoint"] = made_with
     coarse = block_mean(truth.isel(latitude=slice(None)), 3)
     table = score(prediction, truth, coarse=coarse, label=label)
-    assert [row.method for row in table.rows] == 2 * [wanted, *SIMPLE]
+    for name in (WIND, TEMPERATURE):
+        assert list(by_method(table, name)) == [wanted, *BESIDE[name]]
     assert by_method(table, WIND)[wanted].rmse > 0.5
     assert by_method(table, WIND)["bilinear"].rmse > 1  # its own, not the prediction's
 
@@ -247,7 +271,11 @@ def test_a_coarse_cell_may_span_greenwich():
     assert middle["longitude"].values.tolist() == [60, 180, 300]
     shift = score(perturbed(truth), truth, coarse=coarse)
     plain = score(perturbed(weather()), weather(), coarse=middle)
-    assert_equal_scores(shift, plain)
+    # the relief stays where it is, whatever the data are of
+    without = (
+        replace(t, rows=tuple(r for r in t.rows if r.method != LAPSE)) for t in (shift, plain)
+    )
+    assert_equal_scores(*without)
 
 
 def test_variables_that_the_coarse_data_lack_have_no_simple_methods():
@@ -397,3 +425,114 @@ def test_cells_without_a_prediction_count_for_no_method():
     row = next(row for row in table.rows if row.variable == WIND and row.method == "prediction")
     np.testing.assert_allclose([row.rmse, row.bias], [rmse, bias], rtol=1e-6)
     assert all(np.isfinite(row.rmse) for row in table.rows)
+
+
+# --- training periods and other predictions -----------------------------------------------------
+
+
+@pytest.fixture
+def winds(tmp_path):
+    """Truth, coarse input and a prediction of the test years of the embedded pair."""
+    test = open_pair(NAVY).part("test")
+    prediction = perturbed(test.fine.load(), 0.5).astype(np.float32)
+    return saved(tmp_path, prediction=prediction, truth=test.fine, coarse=test.coarse)
+
+
+def test_a_pair_alone_gives_truth_input_and_training_years(winds, tmp_path):
+    told = {"truth": None, "coarse": None, "pair": NAVY, "output": tmp_path / "of_pair"}
+    full = run(winds.model_copy(update=told))
+    named = run(winds.model_copy(update={"pair": NAVY}))
+    assert_equal_scores(full, named, rel=1e-6)
+    for name in (WIND, "northward_wind"):
+        rows = by_method(full, name)
+        assert list(rows) == ["prediction", *SIMPLE, "delta change", "quantile mapping"]
+        assert rows["delta change"].rmse < 0.8 * rows["bilinear"].rmse
+        assert rows["quantile mapping"].rmse < rows["bilinear"].rmse
+    text = (tmp_path / "of_pair" / "report.html").read_text("utf-8")
+    assert f"{NAVY}, 1982-01-01 to 1989-12-01, 96 times" in text
+    assert "they know the answer" not in text
+
+
+def test_files_are_a_training_period_as_well(winds, tmp_path):
+    train = open_pair(NAVY).part("train")
+    train.fine.drop_attrs(deep=False).to_netcdf(tmp_path / "a.nc")
+    train.coarse.drop_attrs(deep=False).to_netcdf(tmp_path / "b.nc")
+    files = {"train_truth": str(tmp_path / "a.nc"), "train_coarse": str(tmp_path / "b.nc")}
+    got = run(winds.model_copy(update=files))
+    wanted = run(winds.model_copy(update={"pair": NAVY, "output": tmp_path / "pair"}))
+    assert_equal_scores(got, wanted, rel=1e-6)
+
+
+def test_learning_from_the_times_that_are_scored_is_said(winds, tmp_path):
+    files = {"train_truth": winds.truth, "train_coarse": winds.coarse}
+    run(winds.model_copy(update=files))
+    text = (tmp_path / "scores" / "report.html").read_text("utf-8")
+    assert "have learned from 24 of the 24 times that are scored" in text
+
+
+def test_other_predictions_stand_in_the_same_table(tmp_path):
+    truth = weather()
+    other = flipped(perturbed(truth, 3.0))[[WIND]]
+    config = saved(tmp_path, prediction=perturbed(truth), truth=truth, coarse=block_mean(truth, 3))
+    other.to_netcdf(tmp_path / "other.nc")
+    table = run(config.model_copy(update={"others": {"unet": str(tmp_path / "other.nc")}}))
+    assert list(by_method(table, WIND)) == ["prediction", *SIMPLE, "unet"]
+    assert "unet" not in by_method(table, TEMPERATURE)
+    values = flipped(other)[WIND].values, truth[WIND].values
+    row = by_method(table, WIND)["unet"]
+    assert (row.rmse, row.bias, row.r2) == pytest.approx(reference(*values), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda ds: ds.isel(latitude=slice(0, 6)), r"on the grid of the truth, got unet 6 x 18"),
+        (lambda ds: ds.isel(time=[0, 1, 3]), r"unet at all 5 times.*got 2 without it.*2004-01-03"),
+    ],
+)
+def test_other_predictions_that_do_not_fit_are_refused(tmp_path, change, told):
+    truth = weather()
+    config = saved(tmp_path, prediction=truth, truth=truth, coarse=block_mean(truth, 3))
+    change(truth).to_netcdf(tmp_path / "other.nc")
+    with pytest.raises(ValueError, match=told):
+        run(config.model_copy(update={"others": {"unet": str(tmp_path / "other.nc")}}))
+    assert not (tmp_path / "scores").exists()
+
+
+def test_other_predictions_have_names_of_their_own(tmp_path):
+    truth = weather()
+    config = saved(tmp_path, prediction=truth, truth=truth, coarse=block_mean(truth, 3))
+    with pytest.raises(ValueError, match="no method has, got 'bilinear'"):
+        run(config.model_copy(update={"others": {"bilinear": config.prediction}}))
+
+
+def test_provenance_tells_the_files_and_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/orbitds", "eval", "--label", "two words"])
+    prediction = perturbed(weather())
+    prediction.attrs |= {"orbitds_checkpoint": "era5_9m", "orbitds_checkpoint_sha256": "abc123"}
+    config = saved(tmp_path, prediction=prediction, truth=weather())
+    run(config)
+    with xr.open_dataset(tmp_path / "scores" / "scores.nc") as stored:
+        assert stored.attrs["command"] == "orbitds eval --label 'two words'"
+        assert stored.attrs["truth"] == config.truth
+        assert "torch" in stored.attrs["versions"]
+    text = (tmp_path / "scores" / "report.html").read_text("utf-8")
+    assert "abc123" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"truth": None}, "Wanted truth, or pair alone"),
+        ({"truth": None, "pair": "p", "coarse": "c"}, "Wanted truth, or pair alone"),
+        ({"pair": "p"}, "Wanted coarse beside pair"),
+        ({"others": {"a": "b"}}, "Wanted coarse beside others"),
+        (
+            {"train_truth": "a", "checkpoint": "b"},
+            "Wanted coarse beside train_truth and checkpoint",
+        ),
+    ],
+)
+def test_what_needs_other_settings_is_refused(given, told):
+    with pytest.raises(ValueError, match=told):
+        EvalConfig.model_validate({"prediction": "p", "truth": "t", "output": "o"} | given)

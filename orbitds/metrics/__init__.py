@@ -1,0 +1,1 @@
+"""Metrics: sums that are streamed and merged, and the scores that follow from them."""

@@ -1,0 +1,42 @@
+"""Confidence intervals: blocks of time are drawn anew, and the scores taken again."""
+
+import numpy as np
+from jaxtyping import Float
+
+DRAWS = 1000
+# Both ends of a 95 % interval.
+LEVELS = (0.025, 0.975)
+# Fewer blocks say nothing of how blocks differ.
+LEAST_BLOCKS = 6
+
+
+def redraw(
+    sums: Float[np.ndarray, "B *K"], *, draws: int = DRAWS, seed: int = 0
+) -> Float[np.ndarray, "D *K"] | None:
+    """Return the total of as many blocks as there are, drawn with replacement, for each draw.
+
+    All sums of a block go together: a score that compares two methods is drawn in pairs.
+
+    Returns
+    -------
+    None where there are too few blocks.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap; blocks: Kuensch 1989.
+    """
+    count = len(sums)
+    if count < LEAST_BLOCKS:
+        return None
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
+    return np.tensordot(times, sums, axes=1)
+
+
+def interval(
+    values: Float[np.ndarray, "D *R"],
+) -> tuple[Float[np.ndarray, "*R"], Float[np.ndarray, "*R"]]:
+    """Return the 95 % interval of each score over draws; NaN where a draw has none."""
+    with np.errstate(invalid="ignore"):  # between two that are infinite: PSNR of a perfect one
+        low, high = np.quantile(values, LEVELS, axis=0)
+    return low, high

@@ -1,0 +1,120 @@
+"""Distributions of values as histograms of fine fixed bins: quantiles, tails, Wasserstein."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from orbitds.metrics.cells import Cells
+
+COUNT = 4096
+Histogram = Float[np.ndarray, "R N"]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of equal width between two values, or of equal width in log1p of them.
+
+    What lies outside is counted in the outermost bin. Within a bin values count as spread evenly:
+    a quantile is exact to the width of its bin, and so is a distance of distributions.
+    """
+
+    low: float
+    high: float
+    is_log1p: bool = False
+    count: int = COUNT
+
+    @cached_property
+    def edges(self) -> Float[np.ndarray, "N_1"]:
+        """Edges of the bins in the unit of the variable, [count + 1]."""
+        if self.is_log1p:
+            return np.expm1(np.linspace(np.log1p(self.low), np.log1p(self.high), self.count + 1))
+        return np.linspace(self.low, self.high, self.count + 1)
+
+    def index(self, values: Float[Tensor, "*T N"]) -> Int64[Tensor, "*T N"]:
+        """Return the bin of each value; missing values have any."""
+        low, high = self.low, self.high
+        if self.is_log1p:
+            values = values.clamp(min=low).log1p()
+            low, high = float(np.log1p(low)), float(np.log1p(high))
+        scaled = ((values - low) * (self.count / (high - low))).nan_to_num_(0.0)
+        # clamped as floats: what is infinite has no integer
+        return scaled.clamp_(0, self.count - 1).long()
+
+
+def histogram(
+    index: Int64[Tensor, "T N"], weight: Float[Tensor, "T N"], cells: Cells, count: int
+) -> Float[Tensor, "A N2"]:
+    """Return the weight in each bin by patch of cells, summed over time, float64."""
+    found = torch.zeros(len(cells.edges) - 1, count, dtype=torch.float64)
+    for row, (start, stop) in zip(found, pairwise(cells.edges), strict=True):
+        part = slice(start, stop)
+        row.scatter_add_(0, index[:, part].flatten(), weight[:, part].flatten())
+    return found
+
+
+def quantile(
+    histogram: Histogram, edges: Float[np.ndarray, "N_1"], probabilities: Float[np.ndarray, "P"]
+) -> Float[np.ndarray, "R P"]:
+    """Return the quantiles of each region; NaN where there is nothing.
+
+    Linear within a bin, as if its values were spread evenly.
+    """
+    result = np.full((len(histogram), len(probabilities)), np.nan)
+    for row, weights in zip(result, histogram, strict=True):
+        total = weights.sum()
+        if total > 0:
+            place, share = _cut(weights, probabilities * total)
+            row[:] = edges[place] + share * np.diff(edges)[place]
+    return result
+
+
+def rmse_above(
+    truth: Histogram, error_squared: Histogram, probability: float
+) -> Float[np.ndarray, "R"]:
+    """Return the RMSE over cells where the truth exceeds its quantile.
+
+    Parameters
+    ----------
+    error_squared
+        Weighted squared errors in the bins of the truth.
+    """
+    result = np.full(len(truth), np.nan)
+    for region, (weights, errors) in enumerate(zip(truth, error_squared, strict=True)):
+        total = weights.sum()
+        if total > 0:
+            place, share = _cut(weights, np.array([probability * total]))
+            at, rest = int(place[0]), 1 - float(share[0])
+            above = weights[at + 1 :].sum() + rest * weights[at]
+            squared = errors[at + 1 :].sum() + rest * errors[at]
+            result[region] = np.sqrt(squared / above) if above > 0 else np.nan
+    return result
+
+
+def wasserstein(
+    one: Histogram, other: Histogram, edges: Float[np.ndarray, "N_1"]
+) -> Float[np.ndarray, "R"]:
+    """Return the Wasserstein distance of order 1: the area between the distribution functions."""
+    with np.errstate(invalid="ignore"):
+        apart = np.cumsum(one / one.sum(axis=1, keepdims=True), axis=1)
+        apart = apart - np.cumsum(other / other.sum(axis=1, keepdims=True), axis=1)
+    after = np.abs(apart)
+    before = np.pad(after[:, :-1], ((0, 0), (1, 0)))
+    return ((before + after) / 2 * np.diff(edges)).sum(axis=1)
+
+
+def _cut(
+    weights: Float[np.ndarray, "N"], wanted: Float[np.ndarray, "P"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bin in which the sum of weights reaches each value, and the share of it below."""
+    reached = np.cumsum(weights)
+    place = np.searchsorted(reached, wanted).clip(0, len(weights) - 1)
+    before = reached[place] - weights[place]
+    share = np.divide(
+        wanted - before, weights[place], out=np.zeros(len(wanted)), where=weights[place] > 0
+    )
+    return place, share.clip(0, 1)
