@@ -25,7 +25,7 @@ QUANTILES = {
 }  # fmt: skip
 # By metric: value, low and high end of the interval, [3, M, R, S]; NaN where undefined.
 Scalars = dict[str, Float[np.ndarray, "3 M R S"]]
-Found = dict[str, Float[np.ndarray, "M *D R"]]
+Found = dict[str, Float[np.ndarray, "*M_D R"]]
 
 
 def scalars(scores: Scores, references: Mapping[str, str] | None = None) -> Scalars:
