@@ -37,5 +37,7 @@ def interval(
     values: Float[np.ndarray, "D *R"],
 ) -> tuple[Float[np.ndarray, "*R"], Float[np.ndarray, "*R"]]:
     """Return the 95 % interval of each score over draws; NaN where a draw has none."""
-    low, high = np.quantile(values, LEVELS, axis=0)
-    return low, high
+    # what is infinite, as the PSNR of a perfect prediction, has no quantile between two of them
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(values, LEVELS, axis=0)
+    return np.asarray(low), np.asarray(high)
