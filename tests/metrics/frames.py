@@ -24,7 +24,14 @@ def frame_of(rows=ROWS, columns=COLUMNS, *, factor=FACTOR, seed=0):
     north[rows // 2 :] = False
     regions = {"all": everywhere, "land": land, "north": north, "sea": ~land}
     borders = {"block": Borders.every((rows, columns), factor, factor)} if factor else {}
-    return Frame(area_of(rows, columns), regions, (10.0, 12.0), False, factor, borders)
+    return Frame(
+        area_of(rows, columns),
+        regions,
+        (10.0, 12.0),
+        periodic=False,
+        factor=factor,
+        borders=borders,
+    )
 
 
 def days(count, first="2003-11-20", *, detailed=None):

@@ -48,9 +48,15 @@ def test_crps_of_a_normal_distribution():
 
 def test_spread_is_the_error_of_the_mean_where_all_are_drawn_alike():
     cells = frame_of().cells
-    for members, spread, wanted in ((3, 1.0, 1.0), (8, 1.0, 1.0), (8, 0.5, 0.5 * (9 / 8 / (1 + 0.25 / 8)) ** 0.5)):
+    for members, spread, wanted in (
+        (3, 1.0, 1.0),
+        (8, 1.0, 1.0),
+        (8, 0.5, 0.5 * (9 / 8 / (1 + 0.25 / 8)) ** 0.5),
+    ):
         drawn, truth = draws(members, times=200, spread=spread)
-        sums = {name: v.sum(dim=0).numpy() for name, v in ensemble_sums(drawn, truth, cells).items()}
+        sums = {
+            name: v.sum(dim=0).numpy() for name, v in ensemble_sums(drawn, truth, cells).items()
+        }
         squared = cells.sums((drawn.mean(dim=0) - truth) ** 2).sum(dim=0).numpy()
         got = spread_skill(sums["member_variance"], squared, members)
         np.testing.assert_allclose(got, wanted, rtol=0.02)
@@ -66,7 +72,9 @@ def test_ranks_are_flat_for_a_truth_like_its_members():
 
 def test_ranks_by_hand_and_equal_ones_shared():
     cells = frame_of(1, 3, factor=None).cells
-    cells = type(cells)((1, 3), None, (0, 3), torch.tensor([1.0, 2.0, 4.0]).double(), torch.ones(1, 1).double())
+    cells = type(cells)(
+        (1, 3), None, (0, 3), torch.tensor([1.0, 2.0, 4.0]).double(), torch.ones(1, 1).double()
+    )
     members = torch.tensor([[[0.0, 1.0, 0.0]], [[0.0, 2.0, 5.0]]])
     truth = torch.tensor([[0.0, 1.5, 9.0]])
     got = rank_weights(members, truth, None, cells)

@@ -71,7 +71,10 @@ def test_a_large_mean_leaves_small_errors_exact():
 
 
 def test_skill_against_a_reference():
-    own, reference = {"error_squared": np.array([1.0, 2.0])}, {"error_squared": np.array([4.0, 0.0])}
+    own, reference = (
+        {"error_squared": np.array([1.0, 2.0])},
+        {"error_squared": np.array([4.0, 0.0])},
+    )
     np.testing.assert_array_equal(moments.skill(own, reference), [0.75, np.nan])
 
 

@@ -18,7 +18,12 @@ FRAME = frame_of()
 
 def scored(times=150, kind="warm", missing=0.0, *, first="2003-11-20", members=None):
     fields, truth = weather(times, missing=missing, kind=kind)
-    found = Scores(RAIN if kind == "rain" else WARM, FRAME, tuple(fields), 0 if members is None else len(members))
+    found = Scores(
+        RAIN if kind == "rain" else WARM,
+        FRAME,
+        tuple(fields),
+        0 if members is None else len(members),
+    )
     found.add(fields, truth, days(times, first), members=members)
     return scalars(found, {"skill": "bilinear"}), fields, truth, found
 

@@ -58,7 +58,9 @@ def test_parts_in_any_order_are_the_whole(cuts, order, traits):
     assert_same(whole, merged)
     expected, got = scalars(whole), scalars(merged)
     for name, value in expected.items():
-        assert_close(torch.tensor(got[name]), torch.tensor(value), rtol=1e-9, atol=1e-9, equal_nan=True)
+        assert_close(
+            torch.tensor(got[name]), torch.tensor(value), rtol=1e-9, atol=1e-9, equal_nan=True
+        )
 
 
 def test_streamed_time_by_time_is_the_whole():
@@ -84,7 +86,7 @@ def test_merging_leaves_its_parts_as_they_were():
 def test_saved_parts_come_back_as_they_were(tmp_path, members):
     part = scores_of(slice(0, 30), members=members)
     part.save(tmp_path / "part.safetensors")
-    back = Scores(WARM, FRAME, part.methods, members).load(tmp_path / "part.safetensors")
+    back = Scores.load(tmp_path / "part.safetensors", WARM, FRAME)
     assert back.names == part.names
     assert back.sums.keys() == part.sums.keys()
     assert all(torch.equal(back.sums[key], value) for key, value in part.sums.items())
@@ -135,4 +137,4 @@ def test_parts_of_other_evaluations_are_refused(tmp_path):
         part.merge(without)
     part.save(tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match="differs in frame"):
-        Scores(WARM, frame_of(seed=4), part.methods).load(tmp_path / "part.safetensors")
+        Scores.load(tmp_path / "part.safetensors", WARM, frame_of(seed=4))

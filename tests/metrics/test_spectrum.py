@@ -69,7 +69,9 @@ def test_what_is_missing_makes_no_difference_and_empty_fields_do_not_count():
     rings = Rings((10, 14), (1.0, 1.0), periodic=False)
     filled = field.where(valid, torch.tensor(1e6))
     assert rings.power(filled, valid)[1].tolist() == [True, True, False]
-    assert_close(rings.power(filled, valid)[0], rings.power(field.where(valid, torch.nan), valid)[0])
+    assert_close(
+        rings.power(filled, valid)[0], rings.power(field.where(valid, torch.nan), valid)[0]
+    )
 
 
 def test_distance_of_spectra_in_decibel():

@@ -18,7 +18,9 @@ def test_fast_similarity_is_the_plain_one(rows, columns, monkeypatch):
     assert_close(got, ssim_map(fields["model"], truth, 100.0), rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize(("kind", "data_range", "offset"), [("warm", 100.0, 255.0), ("rain", 300.0, 0.0)])
+@pytest.mark.parametrize(
+    ("kind", "data_range", "offset"), [("warm", 100.0, 255.0), ("rain", 300.0, 0.0)]
+)
 def test_fast_similarity_in_float32(kind, data_range, offset):
     fields, truth = weather(2, 40, 50, kind=kind)
     got = fast_ssim_map(fields["model"].float(), truth.float(), data_range, offset)
