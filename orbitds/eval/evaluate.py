@@ -93,6 +93,10 @@ class Evaluation:
                     found[label] = scores
         return found
 
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Return what is scored of a variable: itself, and the logarithm of an amount."""
+        return (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
+
     def _parts(self, name: str, share: tuple[int, int]) -> Iterator[dict[str, Scores]]:
         """Yield the scores of a few times after another, worked on by several threads."""
         _ = self.frame.cells, self.frame.rings.ring, self.frame.coarse_weight  # made once
@@ -123,9 +127,10 @@ class Evaluation:
         coarse = tensor(read["coarse"]) if "coarse" in read else None
         own = Scores(traits_of(name), self.frame, tuple(fields), len(members))
         own.add(fields, truth, when, coarse=coarse, members=members if len(members) else None)
-        if not is_amount(variable(name)):
+        labels = self.labels(name)
+        if len(labels) == 1:
             return {name: own}
-        label = LOGARITHM.format(name)
+        label = labels[1]
         logarithm = Scores(traits_of(label), self.frame, tuple(fields), len(members))
         # no coarse field: the logarithm of a mean is not the mean of logarithms
         logarithm.add(

@@ -3,9 +3,10 @@
 This module is the contract between who scores and who reports.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -180,7 +181,7 @@ def blank(
     methods: list[str],
     regions: list[str],
     *,
-    curves: dict[str, np.ndarray] | None = None,
+    curves: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Return a table of scores without values: NaN throughout.
 
@@ -207,8 +208,12 @@ def blank(
         method; ``rank_histogram`` on (variable, method, rank), shares; ``bias_map`` and
         ``rmse_map`` on (variable, method, latitude, longitude), float32. Coordinates beside the
         dimensions: ``units`` and ``long_name`` of variables, ``title`` and ``better`` of metrics.
+
+    Notes
+    -----
+    ``method`` is also an argument of xarray's ``sel``: select with ``sel({"method": name})``.
     """
-    coords: dict = {
+    coords: dict[str, Any] = {
         "variable": variables,
         "method": methods,
         "region": regions,
@@ -218,7 +223,7 @@ def blank(
         "long_name": ("variable", [long_name_of(name) for name in variables]),
         "title": ("metric", [metric.title for metric in METRICS.values()]),
         "better": ("metric", [metric.better for metric in METRICS.values()]),
-    } | (curves or {})
+    } | dict(curves or {})
     ds = xr.Dataset(coords=coords, attrs={"orbitds_version": metadata.version("orbitds")})
     dims = ("variable", "method", "region", "season", "metric")
     for name in SCALARS:

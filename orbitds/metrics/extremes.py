@@ -23,7 +23,7 @@ def highest(values: Float[Tensor, "M T N"], extreme: Extreme) -> Float[Tensor, "
 
 
 def extreme_errors(
-    years: dict[str, Float[Tensor, "M N"]], extreme: Extreme, cells: Cells
+    years: dict[str, Float[Tensor, "L N"]], extreme: Extreme, cells: Cells
 ) -> tuple[Float[Tensor, "M R"], Float[Tensor, "M R"]]:
     """Return bias and RMSE of the yearly extremes of each method, over years and cells.
 

@@ -84,6 +84,8 @@ def truth_variance(sums: dict[str, Values]) -> Values:
     return np.where(variance > ROUNDING * square, variance, np.nan)
 
 
-def ratio(above: Values, below: Values) -> Values:
+def ratio(
+    above: Float[np.ndarray, "*D"], below: Float[np.ndarray, "*D"]
+) -> Float[np.ndarray, "*D"]:
     """Return a quotient; NaN where the divisor is zero."""
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)

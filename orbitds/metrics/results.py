@@ -25,7 +25,9 @@ QUANTILES = {
 }  # fmt: skip
 # By metric: value, low and high end of the interval, [3, M, R, S]; NaN where undefined.
 Scalars = dict[str, Float[np.ndarray, "3 M R S"]]
-Found = dict[str, Float[np.ndarray, "*M_D R"]]
+Found = dict[str, Float[np.ndarray, "M *D R"]]
+# The same of one method.
+Own = dict[str, Float[np.ndarray, "*D R"]]
 
 
 def scalars(scores: Scores, references: Mapping[str, str] | None = None) -> Scalars:
@@ -124,7 +126,7 @@ def _scores(
     return {name: np.stack(values) for name, values in found.items()}
 
 
-def _errors(own: dict[str, np.ndarray], fixed: np.ndarray, data_range: float) -> Found:
+def _errors(own: dict[str, np.ndarray], fixed: np.ndarray, data_range: float) -> Own:
     mse = ratio(own["error_squared"], own["weight"])
     with np.errstate(divide="ignore"):
         psnr = 10 * np.log10(data_range**2 / mse)
@@ -140,7 +142,7 @@ def _errors(own: dict[str, np.ndarray], fixed: np.ndarray, data_range: float) ->
     }
 
 
-def _rain(own: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> Found:
+def _rain(own: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> Own:
     frequency = ratio(own["wet"] - rows["wet"], rows["weight"])
     intensity = ratio(own["wet_amount"], own["wet"]) - ratio(rows["wet_amount"], rows["wet"])
     found = {"wet_day_frequency_bias": frequency, "wet_day_intensity_bias": intensity}
@@ -151,7 +153,7 @@ def _rain(own: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> Found:
     return found
 
 
-def _ensemble(own: dict[str, np.ndarray], members: int, *, is_ensemble: bool) -> Found:
+def _ensemble(own: dict[str, np.ndarray], members: int, *, is_ensemble: bool) -> Own:
     """Return what members add; a method that is no ensemble has none of it."""
     crps = ratio(own["crps"], own["weight"])
     spread = spread_skill(own["member_variance"], own["error_squared"], members)
@@ -162,7 +164,7 @@ def _ensemble(own: dict[str, np.ndarray], members: int, *, is_ensemble: bool) ->
 
 def _everywhere(
     sums: dict[str, np.ndarray], place: int, shape: tuple[int, ...], borders: Sequence[str]
-) -> Found:
+) -> Own:
     """Return scores that the whole grid has, and no region: NaN elsewhere."""
     spectra = sums["spectrum"]
     found = {

@@ -142,8 +142,9 @@ class Scores:
         tensors = {json.dumps(key): value.contiguous() for key, value in self.sums.items()}
         save_file(tensors, path, metadata={"scores": json.dumps(told)})
 
-    def load(self, path: Path) -> "Scores":
-        """Return the sums of a file that a part like this one has saved.
+    @classmethod
+    def load(cls, path: Path, traits: Traits, frame: Frame) -> "Scores":
+        """Return the sums that a process has saved.
 
         Raises
         ------
@@ -152,19 +153,17 @@ class Scores:
         """
         with safe_open(path, framework="pt") as file:
             told = json.loads((file.metadata() or {}).get("scores", "{}"))
-            names = {kind: tuple(rows) for kind, rows in told.pop("names", {}).items()}
-            wanted = json.loads(json.dumps(self._told()))
-            if told != wanted:
-                unlike = [key for key in wanted if told.get(key) != wanted[key]]
+            wanted = json.loads(json.dumps(cls(traits, frame, ())._told()))
+            unlike = [key for key in ("format", "traits", "frame") if told.get(key) != wanted[key]]
+            if unlike:
                 raise ValueError(
                     f"Wanted a part of this evaluation, got {path}, which differs in "
                     f"{', '.join(unlike)}. Remove it, or score in the same way."
                 )
-            sums = {}
-            for text in file.keys():  # noqa: SIM118  an open file is no mapping
-                kind, key = json.loads(text)
-                sums[kind, key] = file.get_tensor(text)
-        return type(self)(self.traits, self.frame, self.methods, self.members, names, sums)
+            keys = {text: json.loads(text) for text in file.keys()}  # noqa: SIM118  no mapping
+            sums = {(kind, key): file.get_tensor(text) for text, (kind, key) in keys.items()}
+        names = {kind: tuple(rows) for kind, rows in told["names"].items()}
+        return cls(traits, frame, tuple(told["methods"]), told["members"], names, sums)
 
     @property
     def times(self) -> list[str]:

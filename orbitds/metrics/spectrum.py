@@ -87,7 +87,7 @@ class Rings:
             fields = fields - fields.mean(dim=(1, 2), keepdim=True)
             counts = torch.ones(len(fields), dtype=torch.bool)
         else:
-            share = valid.float().mean(dim=(1, 2))
+            share = valid.to(fields.dtype).mean(dim=(1, 2))
             fields = torch.where(valid, fields, 0.0)
             mean = fields.mean(dim=(1, 2)) / share.clamp(min=1e-9)
             fields = torch.where(valid, fields - mean[:, None, None], 0.0)
@@ -123,7 +123,7 @@ def log_spectral_distance(
             other > FLOOR * other.max(axis=-1, keepdims=True)
         )
         squares = np.where(known, decibel**2, 0).sum(axis=-1) / known.sum(axis=-1)
-    return np.sqrt(squares)
+    return np.asarray(np.sqrt(squares))
 
 
 def _hann(size: int) -> Float[Tensor, "N"]:

@@ -1,0 +1,55 @@
+"""Extremes of the year and wet days, against numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from orbitds.metrics.extremes import extreme_errors, highest, wet_sums
+from tests.metrics.frames import frame_of, weather
+
+
+@pytest.mark.parametrize("extreme", ["rx1day", "txx", "tnn"])
+def test_errors_of_yearly_extremes_are_numpys(extreme):
+    frame = frame_of()
+    cells, reduce = frame.cells, np.nanmin if extreme == "tnn" else np.nanmax
+    years, errors = {}, []
+    for year in ("2001", "2002"):
+        fields, truth = weather(9, missing=0.05, seed=int(year))
+        shown = torch.stack([truth, *(f.where(~truth.isnan(), torch.nan) for f in fields.values())])
+        years[year] = highest(cells.sort(shown), extreme)
+        peaks = reduce(shown.numpy(), axis=1)
+        errors.append(peaks[1:] - peaks[0])
+    bias, rmse = extreme_errors(years, extreme, cells)
+    errors = np.stack(errors)  # year, method, row, column
+    for place, mask in enumerate(frame.regions.values()):
+        weight = (frame.area * mask).numpy()
+        weight = np.broadcast_to(weight, errors[:, 0].shape)
+        for method in range(2):
+            chosen = errors[:, method]
+            assert bias[method, place] == pytest.approx(np.average(chosen, weights=weight))
+            wanted = np.average(chosen**2, weights=weight) ** 0.5
+            assert rmse[method, place] == pytest.approx(wanted)
+
+
+def test_cells_without_truth_have_no_extreme():
+    cells = frame_of().cells
+    values = torch.full((2, 3, 18 * 27), torch.nan, dtype=torch.float64)
+    values[:, :, 5] = 1.0
+    found = highest(values, "tnn")
+    assert found[0, 5] == -1
+    assert (found[:, 6:] == -torch.inf).all()
+    bias, rmse = extreme_errors({"2001": found}, "tnn", cells)
+    assert bias[0, 0] == 0
+    assert rmse[0, 0] == 0
+    bias, _ = extreme_errors({"2001": torch.full_like(found, -torch.inf)}, "tnn", cells)
+    assert bias.isnan().all()
+
+
+def test_wet_days_have_a_millimetre_or_more():
+    frame = frame_of()
+    amount = torch.zeros(1, 18, 27, dtype=torch.float64)
+    amount[0, 0, 0], amount[0, 9, 9], amount[0, 17, 2] = 1.0, 0.99, 30.0
+    sums = wet_sums(frame.cells.sort(amount), frame.cells)
+    area = frame.area[:, 0]
+    assert float(sums["wet"][0, 0]) == pytest.approx(float(area[0] + area[17]))
+    assert float(sums["wet_amount"][0, 0]) == pytest.approx(float(area[0] + 30 * area[17]))

@@ -1,0 +1,97 @@
+"""Scores from sums against numpy and scipy, over masks and regions."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from orbitds.metrics import moments
+from orbitds.metrics.moments import error_sums, truth_sums
+from tests.metrics.frames import frame_of, weather
+
+OFFSET = 255.0
+
+
+def sums_of(missing=0.1, *, shift=0.0, scale=1.0):
+    """Return sums over all times, and the values they are of, by region."""
+    frame = frame_of()
+    cells = frame.cells
+    fields, truth = weather(4, missing=missing)
+    truth, prediction = shift + scale * truth, shift + scale * fields["model"]
+    valid = ~truth.isnan()
+    centred = cells.sort(torch.where(valid, truth - OFFSET, 0.0))
+    error = cells.sort(torch.where(valid, prediction - truth, 0.0))
+    sums = truth_sums(centred, cells.sort(valid), cells) | error_sums(error, centred, cells)
+    values = []
+    for mask in frame.regions.values():
+        chosen = (valid & mask).numpy()
+        weight = np.broadcast_to(frame.area.numpy(), chosen.shape)[chosen]
+        values.append((prediction.numpy()[chosen], truth.numpy()[chosen], weight))
+    return {name: value.sum(dim=0).numpy() for name, value in sums.items()}, values
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_each_score_is_numpys_in_each_region(missing):
+    sums, values = sums_of(missing)
+    for region, (p, t, w) in enumerate(values):
+        error = p - t
+        mse = np.average(error**2, weights=w)
+        variance = np.average((t - np.average(t, weights=w)) ** 2, weights=w)
+        covariance = np.cov(p, t, aweights=w)
+        expected = {
+            "rmse": mse**0.5,
+            "mae": np.average(abs(error), weights=w),
+            "bias": np.average(error, weights=w),
+            "r2": 1 - mse / variance,
+            "pearson": covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]),
+        }
+        for name, value in expected.items():
+            assert getattr(moments, name)(sums)[region] == pytest.approx(value, rel=1e-10), name
+
+
+def test_pearson_is_scipys_where_cells_are_alike():
+    frame = frame_of()
+    fields, truth = weather(3)
+    flat = torch.ones_like(frame.area)
+    cells = type(frame.cells).of(flat, torch.ones(1, *flat.shape, dtype=torch.bool))
+    centred, error = cells.sort(truth - OFFSET), cells.sort(fields["model"] - truth)
+    sums = truth_sums(centred, None, cells) | error_sums(error, centred, cells)
+    got = moments.pearson({name: value.sum(dim=0).numpy() for name, value in sums.items()})
+    expected = stats.pearsonr(fields["model"].flatten(), truth.flatten()).statistic
+    assert got[0] == pytest.approx(expected, rel=1e-11)
+
+
+def test_a_large_mean_leaves_small_errors_exact():
+    sums, values = sums_of(shift=101325 - 255, scale=0.01)
+    for region, (p, t, w) in enumerate(values):
+        mse = np.average((p - t) ** 2, weights=w)
+        assert moments.rmse(sums)[region] == pytest.approx(mse**0.5, rel=1e-9)
+        variance = np.average((t - np.average(t, weights=w)) ** 2, weights=w)
+        assert moments.r2(sums)[region] == pytest.approx(1 - mse / variance, rel=1e-4)
+
+
+def test_skill_against_a_reference():
+    own, reference = (
+        {"error_squared": np.array([1.0, 2.0])},
+        {"error_squared": np.array([4.0, 0.0])},
+    )
+    np.testing.assert_array_equal(moments.skill(own, reference), [0.75, np.nan])
+
+
+def test_nothing_and_constants_are_nan():
+    nothing = {
+        name: np.zeros(2)
+        for name in ("weight", "truth", "truth_squared", "error", "error_squared",
+                     "error_absolute", "error_truth")
+    }  # fmt: skip
+    for score in (moments.rmse, moments.mae, moments.bias, moments.r2, moments.pearson):
+        assert np.isnan(score(nothing)).all()
+    constant = nothing | {
+        "weight": np.full(2, 3.0),
+        "truth": np.full(2, 30.3),
+        "truth_squared": np.full(2, 3 * 10.1**2),
+        "error_squared": np.ones(2),
+    }
+    assert np.isnan(moments.r2(constant)).all()
+    assert np.isnan(moments.pearson(constant)).all()
+    assert np.isfinite(moments.rmse(constant)).all()

@@ -1,0 +1,140 @@
+"""Scores: streamed, merged in any order, saved and loaded; what does not belong is refused."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from orbitds.metrics.results import scalars
+from orbitds.metrics.scores import Scores, Traits
+from orbitds.metrics.tails import Bins
+from tests.metrics.frames import days, frame_of, weather
+
+WARM = Traits(100.0, Bins(170.0, 350.0), extreme="txx")
+RAIN = Traits(300.0, Bins(0.0, 2000.0, is_log1p=True), is_rain=True, extreme="rx1day")
+FRAME = frame_of()
+
+
+def scores_of(part=slice(None), times=60, *, traits=WARM, frame=FRAME, missing=0.05, members=0):
+    kind = "rain" if traits.is_rain else "warm"
+    fields, truth = weather(times, missing=missing, kind=kind)
+    coarse = torch.full((times, 6, 9), 280.0, dtype=torch.float64)
+    found = Scores(traits, frame, tuple(fields), members)
+    when = days(times, detailed=set(range(0, times, 3)))[part]
+    more = {}
+    if members:
+        noise = torch.randn(members, *truth.shape, generator=torch.Generator().manual_seed(1))
+        drawn = fields["model"] + noise
+        more = {"members": drawn[:, part]}
+    fields = {method: field[part] for method, field in fields.items()}
+    found.add(fields, truth[part], when, coarse=coarse[part], **more)
+    return found
+
+
+def assert_same(one, other):
+    assert one.sums.keys() == other.sums.keys()
+    for key, value in one.sums.items():
+        assert_close(other.sums[key], value, rtol=1e-12, atol=1e-9, msg=str(key))
+    assert one.names == other.names
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 59), max_size=3, unique=True),
+    order=st.randoms(use_true_random=False),
+    traits=st.sampled_from([WARM, RAIN]),
+)
+def test_parts_in_any_order_are_the_whole(cuts, order, traits):
+    edges = [0, *sorted(cuts), 60]
+    parts = [scores_of(slice(*pair), traits=traits) for pair in itertools.pairwise(edges)]
+    order.shuffle(parts)
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+    whole = scores_of(traits=traits)
+    assert_same(whole, merged)
+    expected, got = scalars(whole), scalars(merged)
+    for name, value in expected.items():
+        assert_close(
+            torch.tensor(got[name]), torch.tensor(value), rtol=1e-9, atol=1e-9, equal_nan=True
+        )
+
+
+def test_streamed_time_by_time_is_the_whole():
+    fields, truth = weather(60, missing=0.05)
+    streamed = Scores(WARM, FRAME, tuple(fields))
+    coarse = torch.full((1, 6, 9), 280.0, dtype=torch.float64)
+    when = days(60, detailed=set(range(0, 60, 3)))
+    for at in range(60):
+        one = {method: field[at : at + 1] for method, field in fields.items()}
+        streamed.add(one, truth[at : at + 1], when[at : at + 1], coarse=coarse)
+    assert_same(scores_of(), streamed)
+
+
+def test_merging_leaves_its_parts_as_they_were():
+    one, other = scores_of(slice(0, 20)), scores_of(slice(20, 60))
+    kept = {key: value.clone() for key, value in one.sums.items()}
+    merged = one.merge(other)
+    merged.sums["maps", ""].zero_()
+    assert all(torch.equal(one.sums[key], value) for key, value in kept.items())
+
+
+@pytest.mark.parametrize("members", [0, 3])
+def test_saved_parts_come_back_as_they_were(tmp_path, members):
+    part = scores_of(slice(0, 30), members=members)
+    part.save(tmp_path / "part.safetensors")
+    back = Scores.load(tmp_path / "part.safetensors", WARM, FRAME)
+    assert back.names == part.names
+    assert back.sums.keys() == part.sums.keys()
+    assert all(torch.equal(back.sums[key], value) for key, value in part.sums.items())
+    rest = scores_of(slice(30, 60), members=members)
+    assert_same(scores_of(members=members), back.merge(rest))
+
+
+def test_memory_does_not_grow_with_times_within_a_season_but_by_small_sums():
+    def large(scores):
+        return sum(value.numel() for (kind, _), value in scores.sums.items() if kind in kinds)
+
+    kinds = ("cells", "maps", "tails", "extreme")
+    one, two = scores_of(slice(15, 25)), scores_of(slice(15, 40))
+    assert large(one) == large(two)
+
+
+# --- errors ---
+
+
+def test_a_prediction_with_gaps_is_refused_and_adds_nothing():
+    fields, truth = weather(2)
+    fields["model"][1, 3, 4:6] = torch.nan
+    scores = Scores(WARM, FRAME, tuple(fields))
+    with pytest.raises(ValueError, match="'model' wherever there is truth, got NaN in 2 of 972"):
+        scores.add(fields, truth, days(2))
+    assert scores.sums == {}
+
+
+def test_the_same_time_counts_once():
+    part = scores_of(slice(0, 10))
+    with pytest.raises(ValueError, match="each time once, got 2003-11-25 twice"):
+        part.merge(scores_of(slice(5, 10)))
+    fields, truth = weather(2)
+    with pytest.raises(ValueError, match="each time once"):
+        Scores(WARM, FRAME, tuple(fields)).add(fields, truth, days(1) * 2)
+
+
+def test_parts_of_other_evaluations_are_refused(tmp_path):
+    part = scores_of(slice(0, 10))
+    with pytest.raises(ValueError, match="got traits .*Score all parts in the same way"):
+        part.merge(scores_of(slice(10, 20), traits=RAIN))
+    with pytest.raises(ValueError, match="on one grid with the same regions"):
+        part.merge(scores_of(slice(10, 20), frame=frame_of(seed=4)))
+    fields, truth = weather(2)
+    without = Scores(WARM, FRAME, tuple(fields))
+    without.add(fields, truth, days(2, "2010-01-01"))
+    with pytest.raises(ValueError, match="unlike sums.*coarse"):
+        part.merge(without)
+    part.save(tmp_path / "part.safetensors")
+    with pytest.raises(ValueError, match="differs in frame"):
+        Scores.load(tmp_path / "part.safetensors", WARM, frame_of(seed=4))

@@ -1,0 +1,97 @@
+"""Distributions by bins: numpy's quantiles, scipy's Wasserstein distance, to a bin's width."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from orbitds.metrics.tails import Bins, histogram, quantile, rmse_above, wasserstein
+from tests.metrics.frames import frame_of, weather
+
+WARM = Bins(170.0, 350.0)
+RAIN = Bins(0.0, 2000.0, is_log1p=True)
+LEVELS = np.array([0.001, 0.01, 0.5, 0.68, 0.95, 0.99, 0.997, 0.999])
+
+
+def histograms(bins, *fields, weights=None):
+    """Histograms over all of a frame's cells, each counting once or by weight."""
+    cells = frame_of(24, 36).cells
+    rows = []
+    for field in fields:
+        index = bins.index(cells.sort(field))
+        weight = torch.ones(index.shape, dtype=torch.float64)
+        if weights is not None:
+            weight = cells.sort(weights)
+        found = histogram(index, weight, cells, bins.count)
+        rows.append((cells.members[:1] @ found).numpy())
+    return rows
+
+
+@pytest.mark.parametrize(("kind", "bins"), [("warm", WARM), ("rain", RAIN)])
+def test_quantiles_are_numpys_to_the_width_of_a_bin(kind, bins):
+    _, truth = weather(40, 24, 36, kind=kind)
+    (found,) = histograms(bins, truth)
+    got = quantile(found, bins.edges, LEVELS)[0]
+    expected = np.quantile(truth, LEVELS)
+    width = np.diff(bins.edges)[np.searchsorted(bins.edges, expected, side="right") - 1]
+    # numpy interpolates between neighbours: in the tail these may lie further apart than a bin
+    gap = np.quantile(truth, LEVELS, method="higher") - np.quantile(truth, LEVELS, method="lower")
+    assert (abs(got - expected) <= width + gap + 1e-9).all()
+
+
+@pytest.mark.parametrize(("kind", "bins"), [("warm", WARM), ("rain", RAIN)])
+def test_wasserstein_is_scipys(kind, bins):
+    fields, truth = weather(10, 24, 36, kind=kind)
+    one, other = histograms(bins, fields["bilinear"], truth)
+    expected = stats.wasserstein_distance(fields["bilinear"].flatten(), truth.flatten())
+    assert wasserstein(one, other, bins.edges)[0] == pytest.approx(expected, rel=2e-3)
+
+
+def test_wasserstein_of_a_shift_is_the_shift_and_of_nothing_nan():
+    _, truth = weather(5, 24, 36)
+    width = (WARM.high - WARM.low) / WARM.count
+    one, other = histograms(WARM, truth + 40 * width, truth)
+    assert wasserstein(one, other, WARM.edges)[0] == pytest.approx(40 * width, rel=1e-6)
+    assert wasserstein(one, one, WARM.edges)[0] == 0
+    assert np.isnan(wasserstein(0 * one, other, WARM.edges)[0])
+
+
+@pytest.mark.parametrize("level", [0.68, 0.95, 0.997])
+def test_rmse_above_a_percentile(level):
+    fields, truth = weather(300, 24, 36)
+    squared = (fields["bilinear"] - truth) ** 2
+    cells = frame_of(24, 36).cells
+    index = WARM.index(cells.sort(truth))
+    errors = histogram(index, cells.sort(squared), cells, WARM.count)
+    (found,) = histograms(WARM, truth)
+    got = rmse_above(found, (cells.members[:1] @ errors).numpy(), level)[0]
+    above = truth > np.quantile(truth, level)
+    assert got == pytest.approx(float(squared[above].mean().sqrt()), rel=3e-3)
+
+
+def test_weights_count():
+    _, truth = weather(3, 24, 36)
+    doubled = torch.where(truth > 280, 2.0, 1.0).double()
+    (found,) = histograms(WARM, truth, weights=doubled)
+    repeated = torch.cat([truth.flatten(), truth[truth > 280]]).numpy()
+    got = quantile(found, WARM.edges, np.array([0.5]))[0, 0]
+    assert got == pytest.approx(np.median(repeated), abs=2 * 180 / 4096)
+
+
+def test_what_lies_outside_is_counted_at_the_ends():
+    values = torch.tensor([[-torch.inf, 0.0, 170.0, 349.999, 1e9, torch.inf]])
+    assert WARM.index(values).tolist() == [[0, 0, 0, 4095, 4095, 4095]]
+    assert RAIN.index(torch.tensor([[-3.0, 0.0, 2000.0, torch.nan]])).tolist() == [[0, 0, 4095, 0]]
+
+
+def test_each_value_lies_within_the_edges_of_its_bin():
+    values = torch.linspace(0, 1999, 5001, dtype=torch.float64)[None]
+    for bins in (RAIN, Bins(0.0, 2000.0)):
+        place = bins.index(values)[0].numpy()
+        assert (bins.edges[place] <= values[0].numpy() * (1 + 1e-12) + 1e-12).all()
+        assert (values[0].numpy() <= bins.edges[place + 1] * (1 + 1e-12)).all()
+
+
+def test_nothing_has_no_quantile():
+    assert np.isnan(quantile(np.zeros((2, 5)), np.arange(6.0), LEVELS)).all()
+    assert np.isnan(rmse_above(np.zeros((2, 5)), np.zeros((2, 5)), 0.5)).all()
