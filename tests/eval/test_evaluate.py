@@ -73,7 +73,13 @@ def test_seasons_and_regions():
 def test_simple_methods_stand_beside_the_prediction():
     prediction, truth = rainy(30)
     table = evaluate(prediction, truth, coarse=block_mean(truth, 3), label="Reslim")
-    assert table["method"].values.tolist() == ["Reslim", "nearest", "bilinear", "bicubic"]
+    assert table["method"].values.tolist() == [
+        "Reslim",
+        "nearest",
+        "bilinear",
+        "bicubic",
+        "lapse rate",
+    ]
     for name in (TEMPERATURE, RAIN):
         mse = {m: value(table, name, "rmse", m) ** 2 for m in ("Reslim", "bilinear")}
         wanted = 1 - mse["Reslim"] / mse["bilinear"]
