@@ -13,7 +13,7 @@ from torch import Tensor
 
 from orbitds.checkpoint import MADE_WITH, Checkpoint
 from orbitds.data.values import Missing, check_values
-from orbitds.eval.assemble import found_of, table_of
+from orbitds.eval.assemble import Found, found_of, table_of
 from orbitds.eval.regions import regions
 from orbitds.eval.score import PREDICTION, method_label, simple_methods
 from orbitds.eval.sides import Sides
@@ -23,9 +23,11 @@ from orbitds.eval.traits import is_amount, traits_of
 from orbitds.grid import Grid
 from orbitds.metrics.consistency import Borders
 from orbitds.metrics.frame import Frame, When
-from orbitds.metrics.scores import CHUNK_CELLS, Scores
+from orbitds.metrics.scores import Scores
 from orbitds.variables import variable
 
+# Cells of the times that a thread takes at once; it works on them chunk by chunk.
+PART_CELLS = 2**22
 # Threads at most: each holds some 200 MB of a field of 720 x 1440 cells while it works.
 MOST_WORKERS = 4
 FIRST_MEMBER = "{} (first member)"
@@ -101,7 +103,7 @@ class Evaluation:
         # operations on one field are too short to be shared: each thread has its own times
         workers = min(threads, MOST_WORKERS)
         waiting: deque[Future[dict[str, Scores]]] = deque()
-        steps = max(1, CHUNK_CELLS // self.frame.area.numel())
+        steps = max(1, PART_CELLS // self.frame.area.numel())
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 for when, read in self._read(name, share):
@@ -229,13 +231,13 @@ def evaluate(
         region_names=region_names, tile_borders=tile_borders, simple=simple,
         detailed_times=detailed_times,
     )  # fmt: skip
-    # what the table takes of a variable is small: its sums go before those of the next one come
-    found = [
-        found_of(name, scores)
-        for variable_name in evaluation.sides.names
-        for name, scores in evaluation.scores(variable_name).items()
-    ]
+    found = [one for name in evaluation.sides.names for one in _found(evaluation, name)]
     return table_of(found, evaluation.sides)
+
+
+def _found(evaluation: Evaluation, name: str) -> list[Found]:
+    # what the table takes of a variable is small: its sums go before those of the next one come
+    return [found_of(label, scores) for label, scores in evaluation.scores(name).items()]
 
 
 def prepare(

@@ -57,10 +57,14 @@ class Cells:
         """Area of each region."""
         return self.sums(torch.ones_like(self.weight))
 
-    def sort(self, field: Shaped[Tensor, "*T H W"]) -> Shaped[Tensor, "*T N"]:
-        """Return the cells of fields in sorted order."""
+    def sort(
+        self, field: Shaped[Tensor, "*T H W"], *, out: Tensor | None = None
+    ) -> Shaped[Tensor, "*T N"]:
+        """Return the cells of fields in sorted order, written to ``out`` where it is given."""
         flat = field.flatten(-2)
-        return flat if self.order is None else flat.index_select(-1, self.order)
+        if self.order is None:
+            return flat if out is None else out.copy_(flat)
+        return torch.index_select(flat, -1, self.order, out=out)
 
     def unsort(self, values: Float[Tensor, "*T N"]) -> Float[Tensor, "*T H W"]:
         """Return fields from cells in sorted order."""

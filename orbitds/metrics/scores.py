@@ -212,6 +212,8 @@ class Scores:
         _check_new({at for at, count in labels.items() if count > 1 or ("steps", at) in self.sums})
         valid = ~truth.isnan()
         for method in self.methods:
+            if fields[method].sum().isfinite():
+                continue
             lost = int((fields[method].isnan() & valid).sum())
             if lost:
                 raise ValueError(
@@ -237,13 +239,15 @@ class Scores:
             for kind, values in steps.curve_sums(part, self.frame).items():
                 self._put_blocks(kind, values, detailed)
         season, year = when[0].season, f"{when[0].year:04d}"
-        self._put(("cells", season), steps.truth_fields(step))
-        self._put(("maps", ""), steps.error_fields(step))
+        cells = step.centred.shape[1]
+        steps.add_truth_fields(step, self._field(("cells", season), 2, cells))
+        steps.add_error_fields(step, self._field(("maps", ""), len(self.methods), 2, cells))
         self._put(("tails", season), steps.histograms(step, traits.bins))
         if step.members is not None:
             self._put(("ranks", ""), steps.ranks(step))
         if traits.extreme:
-            self._put((EXTREME, year), highest(step.shown, traits.extreme))
+            peaks = highest(step.stacked, step.valid_cells, traits.extreme)
+            self._put((EXTREME, year), peaks)
 
     def _put_rows(self, kind: str, sums: Sums, when: list[When]) -> Float[Tensor, "T K R"]:
         """Add sums over regions, whose names are those of the rows."""
@@ -257,6 +261,12 @@ class Scores:
         for block in dict.fromkeys(at.block for at in when):
             places = [place for place, at in enumerate(when) if at.block == block]
             self._put((kind, block), values[places].sum(dim=0))
+
+    def _field(self, key: Key, *shape: int) -> Tensor:
+        """Return sums of a shape, zero at first."""
+        if key not in self.sums:
+            self.sums[key] = torch.zeros(shape, dtype=torch.float64)
+        return self.sums[key]
 
     def _put(self, key: Key, value: Tensor) -> None:
         """Add a value to what is there, in place; of extremes the higher one is kept."""

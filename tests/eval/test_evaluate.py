@@ -116,7 +116,7 @@ def test_layout_units_and_chunks_make_no_difference(monkeypatch):
     celsius[TEMPERATURE] = (truth[TEMPERATURE] - 273.15).assign_attrs(units="degC")
     other = celsius.isel(latitude=slice(None, None, -1)).transpose("longitude", "latitude", "time")
     monkeypatch.setattr(stream, "BLOCK_CELLS", 7 * 12 * 18)
-    monkeypatch.setattr(module, "CHUNK_CELLS", 2 * 12 * 18)
+    monkeypatch.setattr(module, "PART_CELLS", 2 * 12 * 18)
     got = evaluate(prediction.chunk(time=9, longitude=5), other.chunk(time=13))
     xr.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-7)
 
