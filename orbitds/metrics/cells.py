@@ -53,6 +53,12 @@ class Cells:
         )
 
     @cached_property
+    def patch(self) -> Int64[Tensor, "N"]:
+        """Number of the patch of each sorted cell."""
+        lengths = torch.tensor([stop - start for start, stop in pairwise(self.edges)])
+        return torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+
+    @cached_property
     def area(self) -> Float[Tensor, "R"]:
         """Area of each region."""
         return self.sums(torch.ones_like(self.weight))

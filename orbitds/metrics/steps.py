@@ -153,7 +153,7 @@ def add_error_fields(step: Step, fields: Float[Tensor, "M 2 N"]) -> None:
 
 def histograms(step: Step, bins: Bins) -> Float[Tensor, "K A N2"]:
     """Return the weight of values of truth and methods, then squared errors by bin of the truth."""
-    weight = step.cells.weight.expand(step.centred.shape)
+    weight = step.cells.weight.expand(step.centred.shape).contiguous()
     if step.valid_cells is not None:
         weight = weight * step.valid_cells
     places = [bins.index(field) for field in step.stacked]
