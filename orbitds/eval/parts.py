@@ -6,7 +6,7 @@ from pathlib import Path
 import xarray as xr
 
 from orbitds.eval.assemble import found_of, table_of
-from orbitds.eval.evaluate import Evaluation
+from orbitds.eval.evaluation import Evaluation
 from orbitds.eval.traits import traits_of
 from orbitds.metrics.scores import Scores
 

@@ -4,7 +4,7 @@ import math
 
 from orbitds.eval.table import plain_name
 from orbitds.metrics.extremes import Extreme
-from orbitds.metrics.scores import Traits
+from orbitds.metrics.frame import Traits
 from orbitds.metrics.tails import Bins
 from orbitds.variables import Variable, variable
 

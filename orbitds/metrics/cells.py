@@ -53,14 +53,24 @@ class Cells:
         )
 
     @cached_property
+    def patch(self) -> Int64[Tensor, "N"]:
+        """Number of the patch of each sorted cell."""
+        lengths = torch.tensor([stop - start for start, stop in pairwise(self.edges)])
+        return torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+
+    @cached_property
     def area(self) -> Float[Tensor, "R"]:
         """Area of each region."""
         return self.sums(torch.ones_like(self.weight))
 
-    def sort(self, field: Shaped[Tensor, "*T H W"]) -> Shaped[Tensor, "*T N"]:
-        """Return the cells of fields in sorted order."""
+    def sort(
+        self, field: Shaped[Tensor, "*T H W"], *, out: Tensor | None = None
+    ) -> Shaped[Tensor, "*T N"]:
+        """Return the cells of fields in sorted order, written to ``out`` where it is given."""
         flat = field.flatten(-2)
-        return flat if self.order is None else flat.index_select(-1, self.order)
+        if self.order is None:
+            return flat if out is None else out.copy_(flat)
+        return torch.index_select(flat, -1, self.order, out=out)
 
     def unsort(self, values: Float[Tensor, "*T N"]) -> Float[Tensor, "*T H W"]:
         """Return fields from cells in sorted order."""

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitds.metrics.cells import Cells
@@ -16,9 +16,13 @@ Extreme = Literal["rx1day", "txx", "tnn"]
 SIGNS = {"rx1day": 1.0, "txx": 1.0, "tnn": -1.0}
 
 
-def highest(values: Float[Tensor, "M T N"], extreme: Extreme) -> Float[Tensor, "M N"]:
-    """Return the extreme over time of each cell, times its sign; NaN is nothing, -inf if all is."""
-    signed = (values * SIGNS[extreme]).nan_to_num_(nan=-torch.inf)
+def highest(
+    values: Float[Tensor, "M T N"], valid: Bool[Tensor, "T N"] | None, extreme: Extreme
+) -> Float[Tensor, "M N"]:
+    """Return the extreme over time of each cell, times its sign; -inf where nothing is valid."""
+    signed = values if SIGNS[extreme] > 0 else -values
+    if valid is not None:
+        signed = signed.masked_fill(~valid, -torch.inf)
     return signed.amax(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""What the scores of all variables share: cells and their regions, rings, borders, blocks."""
+"""What scores are taken on: times, the traits of a variable, the grid with its regions."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from orbitds.metrics.cells import Cells
 from orbitds.metrics.consistency import Borders
+from orbitds.metrics.extremes import Extreme
 from orbitds.metrics.spectrum import Rings
+from orbitds.metrics.tails import Bins
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 
@@ -38,6 +40,25 @@ class When(NamedTuple):
     def block(self) -> str:
         """Third of a month, by which sums are kept: ``2004-01-2`` is that from the 11th on."""
         return f"{self.year:04d}-{self.month:02d}-{min((self.day - 1) // 10, 2) + 1}"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What scores must know of a variable."""
+
+    data_range: float
+    """Fixed range for SSIM and PSNR."""
+    bins: Bins
+    """Bins of its values."""
+    is_rain: bool = False
+    """Whether values are amounts of a day in mm: then wet days and fractions count."""
+    extreme: Extreme | None = None
+    """Which extreme of the year is looked for."""
+
+    @property
+    def offset(self) -> float:
+        """A typical value, about which sums of squares are taken."""
+        return 0.0 if self.bins.is_log1p else (self.bins.low + self.bins.high) / 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,11 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from orbitds.metrics import steps
-from orbitds.metrics.extremes import Extreme, highest
-from orbitds.metrics.frame import Frame, When
+from orbitds.metrics.extremes import highest
+from orbitds.metrics.frame import Frame, Traits, When
 from orbitds.metrics.moments import Sums
 from orbitds.metrics.steps import Step
-from orbitds.metrics.tails import Bins
 
 # Cells of a field that are worked on at once: a few times, or one large field.
 CHUNK_CELLS = 2**20
@@ -25,25 +24,6 @@ Fields = dict[str, Float[Tensor, "T H W"]]
 # What a sum is of, and the block, season, year or time that it is over.
 Key = tuple[str, str]
 EXTREME = "extreme"
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What scores must know of a variable."""
-
-    data_range: float
-    """Fixed range for SSIM and PSNR."""
-    bins: Bins
-    """Bins of its values."""
-    is_rain: bool = False
-    """Whether values are amounts of a day in mm: then wet days and fractions count."""
-    extreme: Extreme | None = None
-    """Which extreme of the year is looked for."""
-
-    @property
-    def offset(self) -> float:
-        """A typical value, about which sums of squares are taken."""
-        return 0.0 if self.bins.is_log1p else (self.bins.low + self.bins.high) / 2
 
 
 @dataclass(eq=False)
@@ -115,13 +95,12 @@ class Scores:
             If they are not parts of one evaluation, or share a time.
         """
         merged = type(self)(self.traits, self.frame, self.methods, self.members)
-        for part in (self, other):
-            sums = {key: value.clone() for key, value in part.sums.items()}
-            merged.take(replace(part, sums=sums))
+        merged.take(self)
+        merged.take(other)
         return merged
 
     def take(self, other: "Scores") -> None:
-        """Add another part in place; its sums may become those of this one.
+        """Add another part in place.
 
         Raises
         ------
@@ -134,7 +113,8 @@ class Scores:
         )
         self.names |= other.names
         for key, value in other.sums.items():
-            self._put(key, value)
+            # copied: what a thread has allocated it can use again, if nothing of it stays
+            self._put(key, value if key in self.sums else value.clone())
 
     def save(self, path: Path) -> None:
         """Write the sums to a safetensors file."""
@@ -212,6 +192,8 @@ class Scores:
         _check_new({at for at, count in labels.items() if count > 1 or ("steps", at) in self.sums})
         valid = ~truth.isnan()
         for method in self.methods:
+            if fields[method].sum().isfinite():
+                continue
             lost = int((fields[method].isnan() & valid).sum())
             if lost:
                 raise ValueError(
@@ -237,13 +219,15 @@ class Scores:
             for kind, values in steps.curve_sums(part, self.frame).items():
                 self._put_blocks(kind, values, detailed)
         season, year = when[0].season, f"{when[0].year:04d}"
-        self._put(("cells", season), steps.truth_fields(step))
-        self._put(("maps", ""), steps.error_fields(step))
+        cells = step.centred.shape[1]
+        steps.add_truth_fields(step, self._field(("cells", season), 2, cells))
+        steps.add_error_fields(step, self._field(("maps", ""), len(self.methods), 2, cells))
         self._put(("tails", season), steps.histograms(step, traits.bins))
         if step.members is not None:
             self._put(("ranks", ""), steps.ranks(step))
         if traits.extreme:
-            self._put((EXTREME, year), highest(step.shown, traits.extreme))
+            peaks = highest(step.stacked, step.valid_cells, traits.extreme)
+            self._put((EXTREME, year), peaks)
 
     def _put_rows(self, kind: str, sums: Sums, when: list[When]) -> Float[Tensor, "T K R"]:
         """Add sums over regions, whose names are those of the rows."""
@@ -257,6 +241,12 @@ class Scores:
         for block in dict.fromkeys(at.block for at in when):
             places = [place for place, at in enumerate(when) if at.block == block]
             self._put((kind, block), values[places].sum(dim=0))
+
+    def _field(self, key: Key, *shape: int) -> Tensor:
+        """Return sums of a shape, zero at first."""
+        if key not in self.sums:
+            self.sums[key] = torch.zeros(shape, dtype=torch.float64)
+        return self.sums[key]
 
     def _put(self, key: Key, value: Tensor) -> None:
         """Add a value to what is there, in place; of extremes the higher one is kept."""

@@ -75,13 +75,6 @@ class Step:
             [self.cells.sort(field) for field in (self.truth, *self.fields.values())]
         )
 
-    @property
-    def shown(self) -> Float[Tensor, "M T N"]:
-        """Truth, then all methods, by sorted cell; NaN where the truth is missing."""
-        if self.valid_cells is None:
-            return self.stacked
-        return self.stacked.masked_fill(~self.valid_cells, torch.nan)
-
     @cached_property
     def centred(self) -> Float[Tensor, "T N"]:
         """Truth about the offset by sorted cell, zero where missing, float64."""
@@ -140,27 +133,27 @@ def curve_sums(step: Step, frame: Frame) -> dict[str, Float[Tensor, "T M K"]]:
     return curves
 
 
-def truth_fields(step: Step) -> Float[Tensor, "2 N"]:
-    """Return the number of times and the sum of the truth about its offset, by sorted cell."""
+def add_truth_fields(step: Step, fields: Float[Tensor, "2 N"]) -> None:
+    """Add the number of times and the truth about its offset, by sorted cell, in place."""
     if step.valid_cells is None:
-        count = torch.full((step.centred.shape[1],), len(step.centred), dtype=torch.float64)
+        fields[0].add_(len(step.centred))
     else:
-        count = step.valid_cells.sum(dim=0, dtype=torch.float64)
-    return torch.stack([count, step.centred.sum(dim=0)])
+        fields[0].add_(step.valid_cells.sum(dim=0))
+    for truth in step.centred:
+        fields[1].add_(truth)
 
 
-def error_fields(step: Step) -> Float[Tensor, "M 2 N"]:
-    """Return the sums of errors and of squared errors of each method, by sorted cell."""
-    rows = torch.empty(len(step.errors), 2, step.centred.shape[1], dtype=torch.float64)
-    for row, error in zip(rows, step.errors.values(), strict=True):
-        torch.sum(error, dim=0, out=row[0])
-        torch.sum(error.square(), dim=0, out=row[1])
-    return rows
+def add_error_fields(step: Step, fields: Float[Tensor, "M 2 N"]) -> None:
+    """Add the errors and squared errors of each method, by sorted cell, in place."""
+    for row, errors in zip(fields, step.errors.values(), strict=True):
+        for error in errors:
+            row[0].add_(error)
+            row[1].addcmul_(error, error)
 
 
 def histograms(step: Step, bins: Bins) -> Float[Tensor, "K A N2"]:
     """Return the weight of values of truth and methods, then squared errors by bin of the truth."""
-    weight = step.cells.weight.expand(step.centred.shape)
+    weight = step.cells.weight.expand(step.centred.shape).contiguous()
     if step.valid_cells is not None:
         weight = weight * step.valid_cells
     places = [bins.index(field) for field in step.stacked]

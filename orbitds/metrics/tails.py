@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -50,11 +49,10 @@ def histogram(
     index: Int64[Tensor, "T N"], weight: Float[Tensor, "T N"], cells: Cells, count: int
 ) -> Float[Tensor, "A N2"]:
     """Return the weight in each bin by patch of cells, summed over time, float64."""
-    found = torch.zeros(len(cells.edges) - 1, count, dtype=torch.float64)
-    for row, (start, stop) in zip(found, pairwise(cells.edges), strict=True):
-        part = slice(start, stop)
-        row.scatter_add_(0, index[:, part].flatten(), weight[:, part].flatten())
-    return found
+    patches = len(cells.edges) - 1
+    place = index if patches == 1 else index + count * cells.patch
+    found = torch.zeros(patches * count, dtype=torch.float64)
+    return found.scatter_add_(0, place.flatten(), weight.flatten()).view(patches, count)
 
 
 def quantile(

@@ -5,7 +5,6 @@ import pytest
 import torch
 import xarray as xr
 
-from orbitds.eval import evaluate as module
 from orbitds.eval import stream
 from orbitds.eval.evaluate import evaluate, prepare
 from orbitds.eval.parts import table_of_parts, write_part
@@ -114,18 +113,6 @@ def test_curves_and_maps():
     assert (table.attrs["first"], table.attrs["last"]) == ("2004-01-01", "2004-02-09")
 
 
-def test_layout_units_and_chunks_make_no_difference(monkeypatch):
-    prediction, truth = rainy(50)
-    expected = evaluate(prediction, truth)
-    celsius = truth.copy()
-    celsius[TEMPERATURE] = (truth[TEMPERATURE] - 273.15).assign_attrs(units="degC")
-    other = celsius.isel(latitude=slice(None, None, -1)).transpose("longitude", "latitude", "time")
-    monkeypatch.setattr(stream, "BLOCK_CELLS", 7 * 12 * 18)
-    monkeypatch.setattr(module, "CHUNK_CELLS", 2 * 12 * 18)
-    got = evaluate(prediction.chunk(time=9, longitude=5), other.chunk(time=13))
-    xr.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-7)
-
-
 def test_parts_of_processes_are_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "BLOCK_CELLS", 16 * 12 * 18)
     prediction, truth = rainy(50)
@@ -188,26 +175,11 @@ def test_other_simple_methods_may_be_given():
     assert value(table, WIND, "rmse", "zero") == pytest.approx(wanted, rel=0.05)
 
 
-def test_few_detailed_times_leave_errors_as_they_are():
-    prediction, truth = rainy(60)
-    all_times, few = evaluate(prediction, truth), evaluate(prediction, truth, detailed_times=10)
-    assert value(few, WIND, "rmse") == value(all_times, WIND, "rmse")
-    assert value(few, WIND, "ssim") != value(all_times, WIND, "ssim")
-    assert value(few, WIND, "ssim") == pytest.approx(value(all_times, WIND, "ssim"), rel=0.1)
-
-
 def test_a_map_without_a_date_has_no_seasons():
     truth = weather(times=1).isel(time=0, drop=True)
     table = evaluate(perturbed(truth), truth)
     assert np.isfinite(value(table, WIND, "rmse"))
     assert table["value"].sel(season="DJF").isnull().all()
-
-
-def test_threads_are_as_many_as_before():
-    before = torch.get_num_threads()
-    prediction, truth = rainy(5)
-    evaluate(prediction, truth)
-    assert torch.get_num_threads() == before
 
 
 def test_a_table_survives_a_file(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from orbitds.metrics import curves
-from orbitds.metrics.scores import Scores, Traits
+from orbitds.metrics.frame import Traits
+from orbitds.metrics.scores import Scores
 from orbitds.metrics.tails import Bins
 from tests.metrics.frames import days, frame_of, weather
 

@@ -15,8 +15,9 @@ def test_errors_of_yearly_extremes_are_numpys(extreme):
     years, errors = {}, []
     for year in ("2001", "2002"):
         fields, truth = weather(9, missing=0.05, seed=int(year))
-        shown = torch.stack([truth, *(f.where(~truth.isnan(), torch.nan) for f in fields.values())])
-        years[year] = highest(cells.sort(shown), extreme)
+        valid = ~truth.isnan()
+        shown = torch.stack([truth, *(f.where(valid, torch.nan) for f in fields.values())])
+        years[year] = highest(cells.sort(shown.nan_to_num(0.0)), cells.sort(valid), extreme)
         peaks = reduce(shown.numpy(), axis=1)
         errors.append(peaks[1:] - peaks[0])
     bias, rmse = extreme_errors(years, extreme, cells)
@@ -33,10 +34,13 @@ def test_errors_of_yearly_extremes_are_numpys(extreme):
 
 def test_cells_without_truth_have_no_extreme():
     cells = frame_of().cells
-    values = torch.full((2, 3, 18 * 27), torch.nan, dtype=torch.float64)
+    values = torch.zeros(2, 3, 18 * 27, dtype=torch.float64)
     values[:, :, 5] = 1.0
-    found = highest(values, "tnn")
+    valid = torch.zeros(3, 18 * 27, dtype=torch.bool)
+    valid[1:, 5] = True
+    found = highest(values, valid, "tnn")
     assert found[0, 5] == -1
+    assert (highest(values, None, "tnn")[:, 6:] == 0).all()
     assert (found[:, 6:] == -torch.inf).all()
     bias, rmse = extreme_errors({"2001": found}, "tnn", cells)
     assert bias[0, 0] == 0

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from orbitds.metrics.frame import Traits
 from orbitds.metrics.results import blocks_of, scalars
-from orbitds.metrics.scores import Scores, Traits
+from orbitds.metrics.scores import Scores
 from orbitds.metrics.structure import ssim_map
 from orbitds.metrics.tails import Bins
 from tests.metrics.frames import days, frame_of, weather

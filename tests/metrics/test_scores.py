@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from orbitds.metrics.frame import Traits
 from orbitds.metrics.results import scalars
-from orbitds.metrics.scores import Scores, Traits
+from orbitds.metrics.scores import Scores
 from orbitds.metrics.tails import Bins
 from tests.metrics.frames import days, frame_of, weather
 

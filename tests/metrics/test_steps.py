@@ -17,6 +17,15 @@ def step_of(times=3, *, missing=0.0, kind="warm", rows=18, columns=27, **more):
     return Step.of(truth, fields, frame.cells, offset, **more), frame
 
 
+def fields_of(step):
+    cells = step.centred.shape[1]
+    by_cell = torch.zeros(2, cells, dtype=torch.float64)
+    errors = torch.zeros(len(step.fields), 2, cells, dtype=torch.float64)
+    steps.add_truth_fields(step, by_cell)
+    steps.add_error_fields(step, errors)
+    return by_cell, errors
+
+
 def test_what_is_predicted_where_there_is_no_truth_makes_no_difference():
     frame = frame_of()
     fields, truth = weather(3, missing=0.1, kind="rain")
@@ -27,7 +36,7 @@ def test_what_is_predicted_where_there_is_no_truth_makes_no_difference():
         step = Step.of(truth, filled, frame.cells, 0.0, coarse=torch.ones(3, 6, 9).double())
         sums = steps.region_sums(step, frame, is_rain=True)
         sums |= steps.structure_sums(step, 300.0, is_rain=True) | steps.curve_sums(step, frame)
-        sums |= {"maps": steps.error_fields(step), "cells": steps.truth_fields(step)}
+        sums |= dict(zip(("cells", "maps"), fields_of(step), strict=True))
         sums |= {"tails": steps.histograms(step, bins)}
         found.append(sums)
     for other in found[1:]:
@@ -66,11 +75,12 @@ def test_fields_by_cell_and_histograms_hold_all_the_weight():
     step, frame = step_of(5, missing=0.1)
     fields, truth = weather(5, missing=0.1)
     valid = ~truth.isnan()
-    count, total = frame.cells.unsort(steps.truth_fields(step))
+    by_cell, errors = fields_of(step)
+    count, total = frame.cells.unsort(by_cell)
     assert torch.equal(count, valid.sum(dim=0).double())
     assert_close(total, torch.where(valid, truth - 255, 0).sum(dim=0))
     error = torch.where(valid, fields["model"] - truth, 0)
-    rows = frame.cells.unsort(steps.error_fields(step))
+    rows = frame.cells.unsort(errors)
     assert_close(rows[0, 0], error.sum(dim=0))
     assert_close(rows[0, 1], error.square().sum(dim=0))
     tails = steps.histograms(step, Bins(170.0, 350.0)).sum(dim=(1, 2))

@@ -1,0 +1,173 @@
+"""An evaluation made ready: which fields are scored on which frame, by how many threads."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from orbitds.data.values import Missing, check_values
+from orbitds.eval.sides import Sides
+from orbitds.eval.stream import DETAILED_TIMES, Read, dates, stream, tensor
+from orbitds.eval.table import LOGARITHM
+from orbitds.eval.traits import is_amount, traits_of
+from orbitds.metrics.consistency import Borders
+from orbitds.metrics.frame import Frame, When
+from orbitds.metrics.scores import Scores
+from orbitds.variables import variable
+
+# Cells of the times that a thread takes at once; it works on them chunk by chunk.
+PART_CELLS = 2**22
+# Threads at most: each holds some 200 MB of a field of 720 x 1440 cells while it works.
+MOST_WORKERS = 4
+FIRST_MEMBER = "{} (first member)"
+# What gives the fields of the simple methods of one variable, from a block of coarse data.
+Simple = Callable[[xr.Dataset, str], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A prediction beside the truth, ready to be scored by one process or by several.
+
+    Parameters
+    ----------
+    label
+        What the prediction is called; that of an ensemble is its mean.
+    simple
+        What gives the simple methods where there are coarse data.
+    """
+
+    sides: Sides
+    label: str
+    missing: Missing
+    simple: Simple | None
+    masks: dict[str, np.ndarray]
+    tile_borders: tuple[list[int], list[int]] | None = None
+    detailed_times: int = DETAILED_TIMES
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The grid, its regions and borders."""
+        grid, factor = self.sides.grid, self.sides.coarse_factor()
+        height, width = grid.spacing_deg
+        middle = np.cos(np.deg2rad(grid.latitude_deg.mean()))
+        borders = {}
+        if factor:
+            borders["block"] = Borders.every(grid.shape, factor, factor)
+        if self.tile_borders is not None:
+            borders["seam"] = Borders.at(grid.shape, *self.tile_borders)
+        return Frame(
+            torch.tensor(grid.area),
+            {name: torch.from_numpy(mask) for name, mask in self.masks.items()},
+            (height, float(width * middle)),
+            grid.periodic,
+            factor,
+            borders,
+        )
+
+    def scores(self, name: str, share: tuple[int, int] = (0, 1)) -> dict[str, Scores]:
+        """Return the sums of a variable, and of its logarithm where it is an amount.
+
+        Parameters
+        ----------
+        share
+            This process and how many there are: each takes a part of the times.
+        """
+        found: dict[str, Scores] = {}
+        for part in self._parts(name, share):
+            for label, scores in part.items():
+                if label not in found:
+                    found[label] = replace(scores, names={}, sums={})
+                found[label].take(scores)
+        return found
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Return what is scored of a variable: itself, and the logarithm of an amount."""
+        return (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
+
+    def _parts(self, name: str, share: tuple[int, int]) -> Iterator[dict[str, Scores]]:
+        """Yield the scores of a few times after another, worked on by several threads."""
+        _ = self.frame.cells, self.frame.rings.ring, self.frame.coarse_weight  # made once
+        threads = torch.get_num_threads()
+        # operations on one field are too short to be shared: each thread has its own times
+        workers = min(threads, MOST_WORKERS)
+        waiting: deque[Future[dict[str, Scores]]] = deque()
+        steps = max(1, PART_CELLS // self.frame.area.numel())
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for when, read in self._read(name, share):
+                    for start in range(0, len(when), steps):
+                        part = slice(start, start + steps)
+                        fields = {side: field[part] for side, field in read.items()}
+                        if len(waiting) == workers:
+                            yield waiting.popleft().result()
+                        waiting.append(pool.submit(self._part, name, fields, when[part]))
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                torch.set_num_threads(threads)  # what a thread sets, later ones inherit
+                for future in waiting:
+                    future.cancel()
+
+    def _part(self, name: str, read: Read, when: list[When]) -> dict[str, Scores]:
+        """Return the scores of a few times, of a variable and of its logarithm."""
+        fields, truth, members = self._fields(name, read)
+        coarse = tensor(read["coarse"]) if "coarse" in read else None
+        own = Scores(traits_of(name), self.frame, tuple(fields), len(members))
+        own.add(fields, truth, when, coarse=coarse, members=members if len(members) else None)
+        labels = self.labels(name)
+        if len(labels) == 1:
+            return {name: own}
+        label = labels[1]
+        logarithm = Scores(traits_of(label), self.frame, tuple(fields), len(members))
+        # no coarse field: the logarithm of a mean is not the mean of logarithms
+        logarithm.add(
+            {method: _logarithm(field) for method, field in fields.items()},
+            _logarithm(truth),
+            when,
+            members=_logarithm(members) if len(members) else None,
+        )
+        return {name: own, label: logarithm}
+
+    def _fields(self, name: str, read: Read) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Return the fields of all methods, the truth, and the members of an ensemble."""
+        truth = tensor(read["truth"])
+        own = [tensor(field) for key, field in read.items() if key.startswith("member")]
+        members = own[0][None] if len(own) == 1 else torch.stack(own)
+        if self.missing == "mask":
+            truth = truth.masked_fill(members.isnan().any(dim=0), torch.nan)
+        fields = {self.label: members[0] if len(members) == 1 else members.mean(dim=0)}
+        if len(members) > 1:
+            fields[FIRST_MEMBER.format(self.label)] = members[0]
+        if "coarse" in read:
+            assert self.sides.coarse is not None
+            coarse = read["coarse"].to_dataset(name=name).assign_attrs(missing=self.missing)
+            assert self.simple is not None
+            fields |= self.simple(coarse, name)
+        kinds = {field.dtype for field in (truth, *fields.values())}
+        dtype = torch.float64 if torch.float64 in kinds else torch.float32
+        fields = {method: field.to(dtype) for method, field in fields.items()}
+        members = members.to(dtype) if len(members) > 1 else members[:0]
+        return fields, truth.to(dtype), members
+
+    def _read(self, name: str, share: tuple[int, int]) -> Iterator[tuple[list[When], Read]]:
+        """Yield blocks of time of one variable on all sides; the truth is checked."""
+        sides = {f"member {place}": ds[name] for place, ds in enumerate(self.sides.members)}
+        sides["truth"] = self.sides.truth[name]
+        if self.sides.coarse is not None and name in self.sides.coarse:
+            sides["coarse"] = self.sides.coarse[name]
+        # which times are detailed depends on all of them, whoever scores them
+        when = dates(self.sides.truth["time"], self.detailed_times)
+        for part, block in stream(sides, name, share):
+            check_values(name, block["truth"].values, missing="mask")
+            yield when[part], block
+
+
+def _logarithm(values: Tensor) -> Tensor:
+    # what a method leaves below zero is none of the amount
+    return values.clamp(min=0).log1p()
