@@ -96,3 +96,10 @@ def _of_all_times(field: xr.DataArray, times: int) -> Shaped[np.ndarray, "T h w"
     """Return the values of a field; one without a time, such as relief, is the same at all."""
     values = field.transpose(..., "latitude", "longitude").values
     return values if "time" in field.dims else np.broadcast_to(values, (times, *values.shape))
+
+
+def _at_all_times(field: xr.DataArray, times: int) -> np.ndarray:
+    """Return values [T, h, w]; a static field is the same at all times, without a copy of it."""
+    if "time" not in field.dims:
+        field = field.expand_dims(time=times)
+    return field.transpose("time", "latitude", "longitude").values

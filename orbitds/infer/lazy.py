@@ -119,11 +119,16 @@ def _graph(work: Block, coarse: xr.Dataset) -> dict[str, dask.array.Array]:
     Two layers of dask for any number of blocks: the work, and the variable taken out of it.
     """
     downscaler = work.downscaler
-    whole = [coarse[name].transpose(*DIMENSIONS).data for name in work.inputs]
+    times = coarse["time"]
+    fields = [coarse[name] for name in work.inputs]
+    # static fields are the same at all times
+    fields = [of if "time" in of.dims else of.expand_dims(time=times) for of in fields]
+    chunks = {"time": coarse.chunksizes["time"]}
+    whole = [of.transpose(*DIMENSIONS).chunk(chunks).data for of in fields]
     rows, columns = work.window
     inputs = [values[:, rows.start : rows.stop] for values in whole]
     assert columns.size == coarse.sizes["longitude"]  # a band goes all the way round
-    times = dask.array.from_array(coarse["time"].values, chunks=(coarse.chunksizes["time"],))  # pyright: ignore[reportArgumentType]  dask knows no types
+    labels = dask.array.from_array(times.values, chunks=(chunks["time"],))  # pyright: ignore[reportArgumentType]  dask knows no types
     # what of a field is missing at a time is known from all of it
     known = downscaler.missing == "error" or len(rows) == coarse.sizes["latitude"]
     empty = (None, None) if known else (_empty(whole), "t")
@@ -131,7 +136,7 @@ def _graph(work: Block, coarse: xr.Dataset) -> dict[str, dask.array.Array]:
     blocks = dask.array.blockwise(
         work,
         "t",
-        times,
+        labels,
         "t",
         *empty,
         *chain.from_iterable((values, "tyx") for values in inputs),
@@ -145,10 +150,10 @@ def _graph(work: Block, coarse: xr.Dataset) -> dict[str, dask.array.Array]:
         "m": downscaler.distribution.members,
     }
     letters = {"time": "t", MEMBER: "m", "latitude": "y", "longitude": "x"}
-    fields = {}
+    answer = {}
     for name, dims in downscaler.dims.items():
         index = "".join(letters[dim] for dim in dims)
-        fields[name] = dask.array.blockwise(
+        answer[name] = dask.array.blockwise(
             itemgetter(name),
             index,
             blocks,
@@ -157,7 +162,7 @@ def _graph(work: Block, coarse: xr.Dataset) -> dict[str, dask.array.Array]:
             dtype=np.float32,
             meta=np.empty((0,) * len(index), dtype=np.float32),
         )
-    return fields
+    return answer
 
 
 def _empty(inputs: list[dask.array.Array]) -> dask.array.Array:

@@ -29,7 +29,8 @@ def test_a_plan(job):
     assert plan.shape == [12, 21, 33]
     text = plan.describe()
     assert "fine.zarr: eastward_wind, total_precipitation_24hr, each 12 x 21 x 33\n" in text
-    assert "3 units of 5 times and 7 coarse rows, 0.0 MiB each\n2 of the units in share 2/2" in text
+    assert "3 units of 5 times and 7 coarse rows, 0.0 MiB each\n" in text
+    assert " of the device's memory, predicted\n2 of the units in share 2/2" in text
 
 
 def test_a_plan_of_files(coarse, checkpoint_folder, tmp_path):
