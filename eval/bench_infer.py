@@ -96,7 +96,9 @@ def made_checkpoint(
     return folder
 
 
-def fields(grid: tuple[int, int], times: int, *, lazy: bool) -> xr.Dataset:
+def fields(
+    grid: tuple[int, int], times: int, *, lazy: bool, chunk_rows: int | None = None
+) -> xr.Dataset:
     """Return random global fields of all inputs, within what is plausible."""
     rows, columns = grid
     step = 180 / rows
@@ -105,7 +107,7 @@ def fields(grid: tuple[int, int], times: int, *, lazy: bool) -> xr.Dataset:
         "latitude": ("latitude", 90 - step * (np.arange(rows) + 0.5), {"units": "degrees_north"}),
         "longitude": ("longitude", step * (np.arange(columns) + 0.5), {"units": "degrees_east"}),
     }
-    chunks = (1, min(rows, 512), columns)
+    chunks = (1, chunk_rows or rows, columns)
 
     def values(name: str) -> np.ndarray | dask.array.Array:
         def block(block_info: Any = None) -> np.ndarray:  # noqa: ANN401  dask's
@@ -187,7 +189,9 @@ def giant(options: argparse.Namespace, folder: Path) -> list[dict]:
     outputs = (*OUTPUTS, *MORE)
     path = made_checkpoint(folder / "model", grid, outputs, options)
     told = {"checkpoint": path, "tiles": tiles, "device": options.device}
-    entered = enter_with_earlier(fields(grid, 1, lazy=True), INPUTS, missing="error")
+    # chunks of whole rows of tiles, as a store of such fields would have
+    coarse = fields(grid, 1, lazy=True, chunk_rows=grid[0] // tiles[0])
+    entered = enter_with_earlier(coarse, INPUTS, missing="error")
     engine = Engine(entered.ds, entered.layout, told)
     row_bytes = 4 * len(outputs) * FACTOR**2 * grid[1]
     units = plan_units(1, row_bytes, engine.row_edges, 1 if options.tiny else UNIT_BYTES)

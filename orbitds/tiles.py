@@ -175,10 +175,10 @@ class TileGrid:
         each cell of the field, so that any part of a blend can be made of the windows that have a
         share in it, without the others.
         """
-        rows, columns = self._tapers(tile, factor)
-        of_rows, of_columns = _totals(self, factor)
-        place, around = self.index(tile, factor)
-        return rows / of_rows[place], columns / of_columns[around]
+        return (
+            _row_shares(self, tile.rows, tile.core_rows, factor),
+            _column_shares(self, tile.columns, tile.core_columns, factor),
+        )
 
     def blend(
         self, windows: Sequence[Tensor], factor: int = 1
@@ -201,12 +201,19 @@ class TileGrid:
 
     def _tapers(self, tile: Tile, factor: int) -> tuple[Tensor, Tensor]:
         """Return the blending weights of a window along rows and columns, in float64."""
-        rows, columns = (max(halo - self.margin_cells, 0) * factor for halo in self.halo)
-        turn = self.width * factor if self.wraps else None
         return (
-            _fall(tile.rows, tile.core_rows, factor, rows),
-            _fall(tile.columns, tile.core_columns, factor, columns, turn),
+            self._row_taper(tile.rows, tile.core_rows, factor),
+            self._column_taper(tile.columns, tile.core_columns, factor),
         )
+
+    def _row_taper(self, window: range, core: range, factor: int) -> Float[Tensor, " h"]:
+        span = max(self.halo[0] - self.margin_cells, 0) * factor
+        return _fall(window, core, factor, span)
+
+    def _column_taper(self, window: range, core: range, factor: int) -> Float[Tensor, " w"]:
+        span = max(self.halo[1] - self.margin_cells, 0) * factor
+        turn = self.width * factor if self.wraps else None
+        return _fall(window, core, factor, span, turn)
 
     def _columns(self, core: range, width: int) -> range:
         if not self.periodic:
@@ -255,6 +262,22 @@ def _fall(
         around = torch.minimum((first - place) % turn, (place - last) % turn)
         outside = torch.where(outside > 0, around, outside)
     return torch.clamp(1 - (outside - 0.5).clamp(min=0).double() / max(span, 0.5), min=0)
+
+
+# All tiles of a row share their rows, and all of a column their columns: a field of thousands of
+# tiles has a few dozen of each.
+@lru_cache(maxsize=1024)
+def _row_shares(tiles: TileGrid, window: range, core: range, factor: int) -> Float[Tensor, " h"]:
+    total, _ = _totals(tiles, factor)
+    place = slice(window.start * factor, window.stop * factor)
+    return tiles._row_taper(window, core, factor) / total[place]
+
+
+@lru_cache(maxsize=1024)
+def _column_shares(tiles: TileGrid, window: range, core: range, factor: int) -> Float[Tensor, " w"]:
+    _, total = _totals(tiles, factor)
+    place = torch.arange(window.start * factor, window.stop * factor)
+    return tiles._column_taper(window, core, factor) / total[place % (tiles.width * factor)]
 
 
 @lru_cache(maxsize=64)

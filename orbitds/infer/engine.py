@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import dask.array
 import numpy as np
 import xarray as xr
 
 from orbitds.data.layout import Layout
+from orbitds.device import choose_device
 from orbitds.grid import Grid
+from orbitds.infer.courier import Courier
 from orbitds.infer.downscaler import Downscaler
+from orbitds.infer.intake import at_all_times
 from orbitds.infer.part import Part
 from orbitds.infer.seams import Seams
 from orbitds.infer.units import Unit
@@ -18,7 +22,7 @@ from orbitds.tiles import TileGrid
 # more times than a unit, and would be read again for each.
 READ_BYTES = 2**27
 # Threads that read and decompress chunks at once.
-READERS = 4
+READERS = 8
 
 
 class Computed(NamedTuple):
@@ -50,6 +54,7 @@ class Engine:
         self.downscaler = Downscaler(**options)
         self.factor = self.downscaler.checkpoint.factor
         self._order = layout.fine_order(self.factor)
+        self._courier = Courier(choose_device(self.downscaler.device))
         self._ahead: tuple[range, xr.Dataset] | None = None
         self.empty_times: np.ndarray | None = None
         """At which times a variable has no value in the whole field; set once it is known."""
@@ -77,7 +82,7 @@ class Engine:
             rows, columns = self.downscaler.window_of(self.grid, self.part_of(unit))
             times = slice(unit.times.start, unit.times.stop)
             window = {"latitude": slice(rows.start, rows.stop), "longitude": as_slice(columns)}
-            return _loaded(self.coarse.isel(time=times, **window))
+            return self._loaded(self.coarse.isel(time=times, **window))
         if self._ahead is None or not _within(unit.times, self._ahead[0]):
             times = unit.times
             for other in following:
@@ -86,7 +91,8 @@ class Engine:
                     break
                 times = longer
             self._ahead = None  # not two of them in memory
-            self._ahead = times, _loaded(self.coarse.isel(time=slice(times.start, times.stop)))
+            lazy = self.coarse.isel(time=slice(times.start, times.stop))
+            self._ahead = times, self._loaded(lazy)
         times, block = self._ahead
         first = unit.times.start - times.start
         return block.isel(time=slice(first, first + len(unit.times)))
@@ -120,6 +126,25 @@ class Engine:
         first, stop = int(rows.min()), int(rows.max()) + 1
         return Part(range(first // self.factor, stop // self.factor), range(self.grid.shape[1]))
 
+    def _loaded(self, lazy: xr.Dataset) -> xr.Dataset:
+        """Read variables into one array [T, V, H, W], which goes to the device as it is."""
+        times = lazy.sizes["time"]
+        fields = [at_all_times(field, times) for field in lazy.data_vars.values()]
+        held = self._courier.empty(times, len(fields), *fields[0].shape[1:]).numpy()
+        dask.array.store(
+            [field.data for field in fields],
+            list(held.swapaxes(0, 1)),
+            lock=False,
+            # threads of its own: those of the default pool may be the caller's
+            scheduler="threads",
+            num_workers=READERS,
+        )
+        read = {
+            str(name): (field.dims, held[:, place], field.attrs)
+            for place, (name, field) in enumerate(zip(lazy.data_vars, fields, strict=True))
+        }
+        return xr.Dataset(read, coords=lazy.coords, attrs=lazy.attrs)
+
     def _cut(self) -> TileGrid:
         return self.downscaler.tiles_for(self.grid)
 
@@ -131,11 +156,6 @@ class Engine:
 
 def _within(part: range, whole: range) -> bool:
     return whole.start <= part.start and part.stop <= whole.stop
-
-
-def _loaded(lazy: xr.Dataset) -> xr.Dataset:
-    # threads of its own: those of the default pool may be the caller's
-    return lazy.load(scheduler="threads", num_workers=READERS)
 
 
 def as_slice(places: np.ndarray) -> slice | np.ndarray:

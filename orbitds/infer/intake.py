@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitds.data.values import Missing, check_values
@@ -50,7 +50,9 @@ class Intake:
     ) -> None:
         self.names = tuple(names)
         self.missing: Missing = missing
-        self._arrays = [_of_all_times(coarse[name], coarse.sizes["time"]) for name in names]
+        times = coarse.sizes["time"]
+        self._arrays = [at_all_times(coarse[name], times).values for name in names]
+        self._stack = side_by_side(self._arrays)
         self._courier = courier
         self._plausible = [variable(name).plausible for name in names]
         self._is_looked_at = False
@@ -63,12 +65,8 @@ class Intake:
         ValueError
             If values are missing where none may be, or implausible, at any time of the block.
         """
-        parts = [array[times] for array in self._arrays]
-        held = self._courier.empty(len(parts[0]), len(parts), *parts[0].shape[1:])
-        host = held.numpy()
-        for place, part in enumerate(parts):
-            host[:, place] = part
-        fields = self._courier.bring(held)
+        host = self._host(times)
+        fields = self._courier.bring(torch.from_numpy(host))
         with self._courier.beside():
             # NaN is the minimum and the maximum of all that it is among
             extremes = torch.stack([fields.amin(dim=(0, 2, 3)), fields.amax(dim=(0, 2, 3))])
@@ -79,6 +77,15 @@ class Intake:
             gaps = np.isnan(host)
             gaps = gaps if gaps.any() else None
         return Arrived(host, fields, gaps)
+
+    def _host(self, times: slice) -> Float[np.ndarray, "t V h w"]:
+        if self._stack is not None:
+            return self._stack[times]
+        parts = [array[times] for array in self._arrays]
+        host = self._courier.empty(len(parts[0]), len(parts), *parts[0].shape[1:]).numpy()
+        for place, part in enumerate(parts):
+            host[:, place] = part
+        return host
 
     def _is_plain(self, lows: list[float], highs: list[float]) -> bool:
         pairs = zip(lows, highs, self._plausible, strict=True)
@@ -92,14 +99,28 @@ class Intake:
             self._is_looked_at = True
 
 
-def _of_all_times(field: xr.DataArray, times: int) -> Shaped[np.ndarray, "T h w"]:
-    """Return the values of a field; one without a time, such as relief, is the same at all."""
-    values = field.transpose(..., "latitude", "longitude").values
-    return values if "time" in field.dims else np.broadcast_to(values, (times, *values.shape))
-
-
-def _at_all_times(field: xr.DataArray, times: int) -> np.ndarray:
-    """Return values [T, h, w]; a static field is the same at all times, without a copy of it."""
+def at_all_times(field: xr.DataArray, times: int) -> xr.DataArray:
+    """Return a field [T, h, w]; one without a time, such as relief, is the same at all."""
     if "time" not in field.dims:
         field = field.expand_dims(time=times)
-    return field.transpose("time", "latitude", "longitude").values
+    return field.transpose("time", "latitude", "longitude")
+
+
+def side_by_side(arrays: Sequence[np.ndarray]) -> Float[np.ndarray, "T V h w"] | None:
+    """Return fields [T, h, w] as the one array in whose memory they lie; None if they do not."""
+    first = arrays[0]
+    times, height, width = first.shape
+    cell = first.itemsize
+    row, field = width * cell, height * width * cell
+    place = first.ctypes.data
+    for number, array in enumerate(arrays):
+        lies_there = array.ctypes.data == place + number * field
+        # the step of an axis of one cell says nothing
+        steps = times == 1 or array.strides[0] == len(arrays) * field
+        if not (lies_there and steps and array.strides[1:] == (row, cell)):
+            return None
+        if array.dtype != np.float32 or array.shape != first.shape or not array.flags.writeable:
+            return None
+    return np.lib.stride_tricks.as_strided(
+        first, (times, len(arrays), height, width), (len(arrays) * field, field, row, cell)
+    )

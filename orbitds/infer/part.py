@@ -113,11 +113,19 @@ class Frame:
     @cached_property
     def reaching(self) -> dict[int, list[Place]]:
         """The tiles that have a share in the frame, by their number, and where."""
+        width = self.tiles.columns
+        # tiles of a row share their rows, those of a column their columns
+        of_rows = [self._row_runs(tile) for tile in self.tiles.tiles[::width]]
+        of_columns = [self._column_runs(tile) for tile in self.tiles.tiles[:width]]
         found = {
-            index: list(self._places(tile))
-            for index, tile in enumerate(self.tiles.tiles)
-            # rows do not wrap: most tiles of a large field lie north or south of a band
-            if tile.rows.start < self.rows.stop and tile.rows.stop > self.rows.start
+            row * width + column: [
+                Place(window_rows, window_columns, rows, columns)
+                for window_rows, rows in row_runs
+                for window_columns, columns in column_runs
+            ]
+            for row, row_runs in enumerate(of_rows)
+            if row_runs
+            for column, column_runs in enumerate(of_columns)
         }
         return {index: places for index, places in found.items() if places}
 
@@ -145,16 +153,19 @@ class Frame:
         wanted = place[np.arange(columns.start, columns.stop) % self.tiles.width]
         return slice(rows.start - read.start, rows.stop - read.start), wanted
 
-    def _places(self, tile: Tile) -> Iterator[Place]:
-        """Return the rectangles of the frame in which a window has a share."""
-        of_rows, of_columns = (share.numpy() > 0 for share in self.tiles.shares(tile))
+    def _row_runs(self, tile: Tile) -> list[tuple[slice, slice]]:
+        """Return the rows of a window, and of the frame, in which it has a share."""
+        if tile.rows.start >= self.rows.stop or tile.rows.stop <= self.rows.start:
+            return []
         rows = np.arange(self.rows.start, self.rows.stop) - tile.rows.start
+        return list(_runs(rows, self.tiles.shares(tile)[0].numpy() > 0))
+
+    def _column_runs(self, tile: Tile) -> list[tuple[slice, slice]]:
+        """Return the columns of a window, and of the frame, in which it has a share."""
         columns = np.arange(self.columns.start, self.columns.stop) - tile.columns.start
         if self.tiles.periodic:
             columns = columns % self.tiles.width
-        for window_rows, rows_ in _runs(rows, of_rows):
-            for window_columns, columns_ in _runs(columns, of_columns):
-                yield Place(window_rows, window_columns, rows_, columns_)
+        return list(_runs(columns, self.tiles.shares(tile)[1].numpy() > 0))
 
 
 def check_window(coarse: xr.Dataset, frame: Frame) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 UNIT_BYTES = 2**28
 # A band may hold so many times as much: the rows of tiles above and below it are computed for it
 # too, so that a band of one row of tiles costs three.
-BAND_UNITS = 8
+BAND_UNITS = 16
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """A Zarr store that comes into being unit by unit: each unit is a shard of each variable."""
 
+import asyncio
 import errno
 import os
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from orbitds.sources import address, open_file
 
 # Cells of a chunk along rows and columns at most: one time of a quarter of a degree is one chunk.
 LARGEST_CHUNK = 1440
+# Shards of a unit that are written at once: compressing and hashing keep a core busy each.
+SHARDS_AT_ONCE = 4
 
 
 class ZarrOutput:
@@ -105,16 +110,10 @@ class ZarrOutput:
         OSError
             If that fails; it names the file.
         """
-        files = {}
-        for name, values in fields.items():
-            blocks, region = self._place(name, unit)
-            array = self._array(name)
-            key = f"{name}/{array.metadata.encode_chunk_key(blocks)}"
-            with naming(Path(self._store) / key):
-                self._forget(key)  # a shard that a killed process left is read otherwise
-                array[region] = values
-                files[key] = self._noted(key)
-        return files
+        with ThreadPoolExecutor(min(len(fields), SHARDS_AT_ONCE), "shard") as pool:
+            return dict(
+                pool.map(partial(self._write_shard, unit), *zip(*fields.items(), strict=True))
+            )
 
     def size(self, name: str) -> int | None:
         """Return the bytes of a file of values; None if it is not there."""
@@ -155,6 +154,19 @@ class ZarrOutput:
         elif self._files.exists(self._root):
             self._files.rm(self._root, recursive=True)
         self.notes.remove()
+
+    def _write_shard(self, unit: Unit, name: str, values: np.ndarray) -> tuple[str, dict[str, Any]]:
+        blocks, region = self._place(name, unit)
+        array = self._array(name)
+        key = f"{name}/{array.metadata.encode_chunk_key(blocks)}"
+        with naming(Path(self._store) / key):
+            self._forget(key)  # a shard that a killed process left is read otherwise
+            if self._url is None:
+                # in an event loop of this thread: that of Zarr copies for all threads, one by one
+                asyncio.run(array.async_array.setitem(region, values))
+            else:
+                array[region] = values
+            return key, self._noted(key)
 
     def _array(self, name: str) -> Any:  # noqa: ANN401  of Zarr, imported late
         import zarr

@@ -58,6 +58,7 @@ class VariableAggregation(nn.Module):
         self.patch = patch
         self.heads = heads
         self.drop_variables = drop_variables
+        self._places: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.own: Callable[[int], slice] = slice
         self.combine: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
         self.add: Callable[[Tensor], Tensor] = unchanged
@@ -103,7 +104,7 @@ class VariableAggregation(nn.Module):
     ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N h v"]]:
         """Return the tokens, and the weights of the own variables."""
         own = self.own(len(variables))
-        index = self._index(variables, fields.shape[1])[own].to(fields.device)
+        index = self._index(variables, fields.shape[1], fields.device)[own]
         with _full_precision(fields.device.type):  # small products
             folded = self._fold(index)
         dropped = None
@@ -150,7 +151,10 @@ class VariableAggregation(nn.Module):
         level = None if self.combine is None else scores.logsumexp(dim=-1)
         return out, weights, level
 
-    def _index(self, variables: Sequence[str], fields: int) -> Int[Tensor, " V"]:
+    def _index(
+        self, variables: Sequence[str], fields: int, device: torch.device
+    ) -> Int[Tensor, " V"]:
+        """Return the places of variables, kept on the device: a copy there would make it wait."""
         unknown = [name for name in variables if name not in self.variables]
         if unknown or not variables:
             raise ValueError(
@@ -163,7 +167,14 @@ class VariableAggregation(nn.Module):
                 f"Wanted one field for each of the variables {list(variables)}, got {fields} "
                 "fields. Name the fields in their order."
             )
-        return torch.tensor([self.variables.index(name) for name in variables])
+        places = [self.variables.index(name) for name in variables]
+        if torch.compiler.is_compiling():  # a constant of the graph
+            return torch.tensor(places, device=device)
+        key = tuple(places), device
+        if key not in self._places:
+            with torch.inference_mode(mode=False):  # training may need it later
+                self._places[key] = torch.tensor(places, device=device)
+        return self._places[key]
 
     def _fold(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Fold the patch projection into keys and values: small, and independent of the data."""

@@ -47,9 +47,9 @@ def test_an_untiled_field_is_not_cut():
 
 
 def test_bands_are_whole_rows_of_tiles_where_these_are_alike():
-    assert plan_units(3, 10, [0, 2, 4, 6, 7], 5) == Units(3, 7, 1, 4)
-    assert plan_units(3, 10, [0, 2, 4, 6, 7], 3) == Units(3, 7, 1, 2)
-    assert plan_units(3, 10, [0, 1, 3, 7], 3) == Units(3, 7, 1, 4)  # in equal parts
+    assert plan_units(3, 20, [0, 2, 4, 6, 7], 5) == Units(3, 7, 1, 4)
+    assert plan_units(3, 20, [0, 2, 4, 6, 7], 3) == Units(3, 7, 1, 2)
+    assert plan_units(3, 20, [0, 1, 3, 7], 3) == Units(3, 7, 1, 4)  # in equal parts
 
 
 def test_no_band_is_less_than_a_row_of_tiles():
@@ -57,4 +57,4 @@ def test_no_band_is_less_than_a_row_of_tiles():
 
 
 def test_bands_of_uneven_tiles_are_equal():
-    assert plan_units(2, 10, [0, 3, 5, 8], 5) == Units(2, 8, 1, 4)
+    assert plan_units(2, 20, [0, 3, 5, 8], 5) == Units(2, 8, 1, 4)
