@@ -20,7 +20,7 @@ from orbitds.tiles import TileGrid
 
 # Coarse values read at once, of several units if they are small: chunks of an input often hold
 # more times than a unit, and would be read again for each.
-READ_BYTES = 2**27
+READ_BYTES = 2**28
 # Threads that read and decompress chunks at once.
 READERS = 8
 

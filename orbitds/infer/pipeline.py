@@ -1,9 +1,11 @@
 """Reading, computing and writing at once: a few units are on their way at any time."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +14,8 @@ from orbitds.mistakes import MISTAKES
 
 # Units read ahead, and units whose values wait for the disk: memory holds these and one between.
 READ_AHEAD, WRITE_BEHIND = 2, 2
+# How long a thread may keep the interpreter from another that waits for it.
+TURN_S = 1e-4
 
 
 @dataclass
@@ -58,6 +62,20 @@ def work(
     report
         Hears how many units are written.
     """
+    with _short_turns():
+        _worked(units, read, compute, write, spent, stops, failed, report)
+
+
+def _worked(
+    units: Iterator[Unit],
+    read: Callable[[Unit], Any],
+    compute: Callable[[Any, Unit], Any],
+    write: Callable[[Unit, Any], None],
+    spent: Spent,
+    stops: Callable[[], bool],
+    failed: Callable[[Unit, Exception], bool],
+    report: Callable[[int], None],
+) -> None:
     reader = ThreadPoolExecutor(1, thread_name_prefix="read")
     writers = ThreadPoolExecutor(WRITE_BEHIND, thread_name_prefix="write")
     coming: deque[tuple[Unit, Future]] = deque()
@@ -93,6 +111,21 @@ def work(
     finally:
         reader.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads have the interpreter for short turns.
+
+    The thread that launches kernels asks for it hundreds of times a batch; if each time it waited
+    5 ms, the usual turn, for one that plans reads, a GPU would be idle most of the time.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(TURN_S, usual))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _timed(function: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
