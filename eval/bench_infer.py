@@ -17,6 +17,8 @@ import platform
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -171,7 +173,10 @@ def zarr(options: argparse.Namespace, folder: Path) -> list[dict]:
     path = made_checkpoint(folder / "model", grid, OUTPUTS, options)
     source = folder / "coarse.zarr"
     fields(grid, times, lazy=True).chunk(time=16).to_zarr(source, consolidated=False)
-    return [_job("zarr to zarr", path, source, folder, options)]
+    rows = [_job("zarr to zarr", path, source, folder, options)]
+    if options.processes > 1:
+        rows.append(_shared("zarr to zarr", path, source, folder, options))
+    return rows
 
 
 def quarter(options: argparse.Namespace, folder: Path) -> list[dict]:
@@ -248,6 +253,31 @@ def _job(
     size = sum(file.stat().st_size for file in (folder / "fine.zarr").rglob("*") if file.is_file())
     shutil.rmtree(folder / "fine.zarr")
     return row | {"stored_gib": round(size / GIB, 3)}
+
+
+def _shared(case: str, path: Path, source: Path, folder: Path, options: argparse.Namespace) -> dict:
+    """Run a job in several processes that share the device, as torchrun or --share starts them."""
+    output = folder / "shared.zarr"
+    command = [sys.executable, "-m", "orbitds", "infer", str(source), "--checkpoint", str(path)]
+    command += ["--output", str(output), "--device", options.device, "--json"]
+    count = options.processes
+    started = time.perf_counter()
+    running = [
+        subprocess.Popen([*command, "--share", f"{number}/{count}"], stdout=subprocess.PIPE)
+        for number in range(1, count + 1)
+    ]
+    told = [json.loads(process.communicate()[0]) for process in running]
+    wall = time.perf_counter() - started
+    times = sum(one["times"] for one in told)
+    # over the longest of their own times; wall_s has the start of Python too
+    row = _row(
+        f"{case}, {count} processes",
+        times / max(one["seconds"] for one in told),
+        "samples/s",
+        options,
+    )
+    shutil.rmtree(output)
+    return row | {"times": times, "wall_s": round(wall, 2), "gpu_gib": None, "host_gib": None}
 
 
 def demo(options: argparse.Namespace, _: Path) -> list[dict]:
@@ -352,6 +382,9 @@ def main() -> None:
     parser.add_argument("--preset", default="reslim_9m", help="of configs/model")
     parser.add_argument("--batch", type=int, default=4, help="samples at once, of `forward`")
     parser.add_argument("--times", type=int, default=512, help="of `zarr`")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="of `zarr`: also by so many that share the device"
+    )
     parser.add_argument("--checkpoint", help="that of `orbitds demo`, for `demo` and `flat`")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder")
     parser.add_argument("--tiny", action="store_true", help="a small model and field: a rehearsal")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,8 +14,8 @@ from orbitds.data.layout import MEMBER
 LARGEST_CHUNK = 1440
 _UNITS = ("days", "hours", "minutes", "seconds", "microseconds", "nanoseconds")
 _MIDNIGHT = re.compile(r" since (?P<day>\d{4}-\d\d?-\d\d?)([T ][0:.]*)?( ?(Z|UTC))?$")
-# What a Zarr store takes of an encoding; chunks and compression are its own.
-_OF_ZARR = ("dtype", "_FillValue", "units", "calendar")
+# Whole numbers from here on are not all float64.
+EXACT = 2**53
 
 
 def encoded(ds: xr.Dataset, time: str | None) -> xr.Dataset:
@@ -36,18 +36,6 @@ def encoded(ds: xr.Dataset, time: str | None) -> xr.Dataset:
         variable.encoding = _field(variable, time) if name in ds.data_vars else _plain(variable)
         variable.encoding |= dates.get(name, {})
     return ds
-
-
-def encoding_for(ds: xr.Dataset, form: Literal["netcdf", "zarr"]) -> dict[str, dict[str, Any]]:
-    """Return the encodings of an answer as ``to_netcdf`` or ``to_zarr`` takes them."""
-    return {
-        str(name): {
-            key: value
-            for key, value in variable.encoding.items()
-            if form == "netcdf" or key in _OF_ZARR
-        }
-        for name, variable in ds.variables.items()
-    }
 
 
 def _field(variable: xr.Variable, time: str | None) -> dict[str, Any]:
@@ -103,8 +91,22 @@ def _whole_numbers(dates: list[xr.DataArray]) -> dict[str, Any]:
     ):
         theirs = first.encoding.get("calendar", calendar)
         calendar = "standard" if theirs in {"standard", "gregorian"} else calendar
-    units = f"{_UNITS[unit]} since {day}"
-    return {"units": units, "calendar": calendar, "dtype": np.dtype("int64")}
+    encoding = {"units": f"{_UNITS[unit]} since {day}", "calendar": calendar}
+    return encoding | {"dtype": _smallest([_numbers(field, encoding) for field in dates])}
+
+
+def _numbers(dates: xr.DataArray, encoding: dict[str, Any]) -> np.ndarray:
+    """Return the whole numbers that dates are in an encoding."""
+    plain = xr.Variable(dates.dims, dates.values, encoding=encoding | {"dtype": np.dtype("int64")})
+    return xr.conventions.encode_cf_variable(plain).values
+
+
+def _smallest(numbers: list[np.ndarray]) -> np.dtype:
+    """Return a type that holds whole numbers exactly and that old tools read: few know int64."""
+    largest = max((int(np.abs(some).max(initial=0)) for some in numbers), default=0)
+    if largest <= np.iinfo(np.int32).max:
+        return np.dtype("int32")
+    return np.dtype("float64" if largest < EXACT else "int64")
 
 
 def _finest(dates: xr.DataArray) -> int:

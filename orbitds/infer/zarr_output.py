@@ -16,6 +16,7 @@ import xarray as xr
 
 from orbitds.data.skeleton import quiet
 from orbitds.infer.claims import Claims
+from orbitds.infer.encoding import LARGEST_CHUNK
 from orbitds.infer.job import Job
 from orbitds.infer.manifest import Manifest
 from orbitds.infer.notes import LOCK, LocalNotes, Notes, RemoteNotes
@@ -24,8 +25,6 @@ from orbitds.infer.writers import beside, has_form, note_file, remove
 from orbitds.output import flush_folder, naming
 from orbitds.sources import address, open_file
 
-# Cells of a chunk along rows and columns at most: one time of a quarter of a degree is one chunk.
-LARGEST_CHUNK = 1440
 # Shards of a unit that are written at once: compressing and hashing keep a core busy each.
 SHARDS_AT_ONCE = 4
 

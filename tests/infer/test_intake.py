@@ -7,7 +7,7 @@ import xarray as xr
 
 from orbitds.data.values import check_values
 from orbitds.infer.courier import Courier
-from orbitds.infer.intake import Intake
+from orbitds.infer.intake import Intake, side_by_side
 
 WIND, RAIN = "eastward_wind", "total_precipitation_24hr"
 
@@ -57,3 +57,30 @@ def test_declared_gaps_arrive_as_such_and_hide_nothing(block):
     block[RAIN][{"time": 4, "latitude": 0, "longitude": 0}] = 1e20
     with pytest.raises(ValueError, match="stands in 1 of them"):
         intake(block, "mask").bring(slice(0, 5))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_fields_of_one_array_are_taken_as_they_lie(times):
+    held = np.random.default_rng(0).random((times, 2, 4, 6), dtype=np.float32)
+    found = side_by_side([held[:, 0], held[:, 1]])
+    assert found.ctypes.data == held.ctypes.data
+    np.testing.assert_array_equal(found, held)
+    dims = ("time", "latitude", "longitude")
+    block = xr.Dataset({RAIN: (dims, held[:, 0]), WIND: (dims, held[:, 1])})
+    now = intake(block).bring(slice(0, times))
+    assert np.shares_memory(now.host, held)
+    np.testing.assert_array_equal(now.fields.numpy(), held)
+
+
+def test_fields_that_do_not_lie_side_by_side_are_copied():
+    held = np.random.default_rng(0).random((3, 4, 4, 6), dtype=np.float32)
+    assert side_by_side([held[:, 1], held[:, 0]]) is None  # another order
+    assert side_by_side([held[:, 0], held[:, 2]]) is None  # one between them
+    assert side_by_side([held[:, 0], held[:, 1]]) is None  # further ones behind them
+    assert side_by_side([held[:, 0, :, ::2], held[:, 1, :, ::2]]) is None
+    assert side_by_side([held[..., 0].copy(), held[..., 1].copy()]) is None
+    pair = held[:, :2].astype(np.float64)
+    assert side_by_side([pair[:, 0], pair[:, 1]]) is None
+    fixed = held[:, :2].copy()
+    fixed.flags.writeable = False
+    assert side_by_side([fixed[:, 0], fixed[:, 1]]) is None

@@ -1,11 +1,12 @@
 """Reading, computing and writing beside each other, and their errors."""
 
+import sys
 import threading
 import time
 
 import pytest
 
-from orbitds.infer.pipeline import READ_AHEAD, WRITE_BEHIND, Spent, work
+from orbitds.infer.pipeline import READ_AHEAD, TURN_S, WRITE_BEHIND, Spent, work
 from orbitds.infer.units import Units
 
 UNITS = Units(8, 1, 1, 1)
@@ -53,6 +54,15 @@ def test_all_units_go_through_once_and_in_order():
     assert desk.seen["read"] == desk.seen["compute"] == list(range(8))
     assert sorted(desk.seen["write"]) == [unit.number for unit in desk.spent.done] == list(range(8))
     assert counts == list(range(1, 9))
+
+
+def test_turns_at_the_interpreter_are_short_while_it_lasts():
+    usual, seen = sys.getswitchinterval(), []
+    Desk().work(report=lambda _: seen.append(sys.getswitchinterval()))
+    assert max(seen) <= TURN_S * 1.01
+    with pytest.raises(OSError, match="full"):
+        Desk(fails={("write", 1): OSError("full")}).work()
+    assert sys.getswitchinterval() == usual
 
 
 def test_each_kind_of_work_has_its_threads_and_few_units_are_on_their_way():
