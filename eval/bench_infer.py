@@ -174,8 +174,7 @@ def zarr(options: argparse.Namespace, folder: Path) -> list[dict]:
     source = folder / "coarse.zarr"
     fields(grid, times, lazy=True).chunk(time=16).to_zarr(source, consolidated=False)
     rows = [_job("zarr to zarr", path, source, folder, options)]
-    if options.processes > 1:
-        rows.append(_shared("zarr to zarr", path, source, folder, options))
+    rows += [_shared(count, path, source, folder, options) for count in options.processes]
     return rows
 
 
@@ -255,12 +254,13 @@ def _job(
     return row | {"stored_gib": round(size / GIB, 3)}
 
 
-def _shared(case: str, path: Path, source: Path, folder: Path, options: argparse.Namespace) -> dict:
+def _shared(
+    count: int, path: Path, source: Path, folder: Path, options: argparse.Namespace
+) -> dict:
     """Run a job in several processes that share the device, as torchrun or --share starts them."""
     output = folder / "shared.zarr"
     command = [sys.executable, "-m", "orbitds", "infer", str(source), "--checkpoint", str(path)]
     command += ["--output", str(output), "--device", options.device, "--json"]
-    count = options.processes
     started = time.perf_counter()
     running = [
         subprocess.Popen([*command, "--share", f"{number}/{count}"], stdout=subprocess.PIPE)
@@ -271,7 +271,7 @@ def _shared(case: str, path: Path, source: Path, folder: Path, options: argparse
     times = sum(one["times"] for one in told)
     # over the longest of their own times; wall_s has the start of Python too
     row = _row(
-        f"{case}, {count} processes",
+        f"zarr to zarr, {count} processes",
         times / max(one["seconds"] for one in told),
         "samples/s",
         options,
@@ -383,7 +383,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="samples at once, of `forward`")
     parser.add_argument("--times", type=int, default=512, help="of `zarr`")
     parser.add_argument(
-        "--processes", type=int, default=1, help="of `zarr`: also by so many that share the device"
+        "--processes",
+        type=int,
+        nargs="*",
+        default=[],
+        help="of `zarr`: also by so many that share the device",
     )
     parser.add_argument("--checkpoint", help="that of `orbitds demo`, for `demo` and `flat`")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder")
