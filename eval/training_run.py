@@ -15,9 +15,11 @@ from orbitds.config import ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from orbitds.data.batch import Sample
 from orbitds.data.loader import Loaded
 from orbitds.model.build import build
+from orbitds.tiles import TileGrid
 from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import Launch
 from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.outline import Outline
 from orbitds.train.step import Numbers, take_step
 
 GIB = 2**30
@@ -162,6 +164,11 @@ class Run:
             spacing_km=batch.spacing_km,
             noise=noise,
         )
+
+
+def outline_of(grid: tuple[int, int], outputs: Sequence[str] = OUTPUTS) -> Outline:
+    """Return what a prediction wants to know of the data of a ``Run``."""
+    return Outline("random", INPUTS, tuple(outputs), (), FACTOR, TileGrid(*grid), 1, 0)
 
 
 def alone(call: Callable[[], Any], launch: Launch) -> Any:  # noqa: ANN401
