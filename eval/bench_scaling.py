@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 eval/bench_scaling.py measure --output scaling
     python eval/bench_scaling.py cut --processes 2 8 --output scaling
-    python eval/bench_scaling.py predict --output scaling --figure scaling.png
+    python eval/bench_scaling.py predict --measured scaling/measured_2.json --figure scaling.png
 
 ``measure`` times steps and collectives on 2, 4, 8 processes (``tiles``, ``fsdp``, ``hsdp``: each
 process has a tile and samples of its own, and the field grows; ``strong``: a field of 16 tiles;
@@ -11,7 +11,12 @@ is the rate over that of so many single processes; the exposed share, which is t
 that the same share of the work does not take in a process alone; what NCCL's kernels took on the
 main process's GPU, and took while no other kernel ran (bare). ``cut`` times the steps of the first
 of so many processes on one GPU, with collectives that return at once. A step is that of
-``bench_train.py``. ``predict`` reads what the others wrote, and needs no GPU.
+``bench_train.py``. ``predict`` needs no GPU: from steps and collectives measured on two it
+predicts those of more, by a model of cost (``scaling/cost.py``); without ``--measured`` from the
+figures of ``results/train.md``.
+
+A case that fails in all processes, or in the main one alone, is noted and the others go on; rows
+are written as they come, so that what goes wrong later costs none of them.
 """
 
 import argparse
@@ -25,13 +30,23 @@ import torch
 import torch.distributed as dist
 from scaling.cases import SIZES
 from scaling.measure import Bench
+from scaling.figure import draw
+from scaling.predict import (
+    FRONTIER,
+    H200,
+    PROCESSES,
+    Model,
+    slower_than_measured,
+    with_host,
+)
 from scaling.probe import SIZES as PROBED
 from scaling.probe import TINY_SIZES, probe
-from scaling.rows import table
+from scaling.rows import parts_table, table, efficiency_table
 
 from orbitds.device import choose_device
 from orbitds.train.launch import Launch, launched
 
+MEASURED = Path(__file__).parent / "results" / "scaling_measured.json"
 CASES = ("tiles", "fsdp", "hsdp", "strong", "sequence", "tensor")
 
 
@@ -91,6 +106,40 @@ def cut(options: argparse.Namespace) -> None:
         print(table(book.rows))
 
 
+def predict(options: argparse.Namespace) -> None:
+    """Predict steps on more GPUs from steps measured on two."""
+    measured = json.loads(options.measured.read_text(encoding="utf-8"))
+    print(f"from {measured['device']}: {measured.get('source', options.measured.name)}")
+    weak = {}
+    for network, slower in ((H200, 1.0), (FRONTIER, slower_than_measured("MI250X"))):
+        own = with_host(network, measured) if slower == 1 else network
+        model = Model(measured, own, slower=slower)
+        sizes = [SIZES[name] for name in options.sizes]
+        weak[own] = [one for size in sizes for n in PROCESSES for one in model.weak(size, n)]
+        small = [size for size in sizes if size.least == 1]
+        strong = [model.strong(size, n) for size in small for n in (2, 4, 8, 16)]
+        shared = [
+            one
+            for size in small
+            for axis in ("sequence", "tensor")
+            for n in (2, 4, 8)
+            if (one := model.shared(size, axis, n)) is not None
+        ]
+        told = f"{own.host.latency_s * 1e6:.0f} us and {own.host.bytes_per_s / 1e9:.0f} GB/s within"
+        told += f" a host, {own.between.latency_s * 1e6:.0f} us and "
+        told += f"{own.between.bytes_per_s / 1e9:.1f} GB/s between hosts"
+        print(
+            f"\n## {own.name}\n\n{told} ({own.source}); computing takes {slower:.2f} times as long;"
+        )
+        print(f"contention {model.losses.contention:.2f}, several {model.losses.several:.3f}\n")
+        print(efficiency_table(weak[own]), end="\n\n")
+        print(efficiency_table([*strong, *shared]), end="\n\n")
+        print(parts_table([one for one in weak[own] if one.processes in (2, 8, 32768)]))
+    if options.figure:
+        draw(weak, options.figure)
+        print(f"\n{options.figure}")
+
+
 def _bench(
     options: argparse.Namespace, launch: Launch, device: torch.device, book: Book, *, cut: bool
 ) -> None:
@@ -124,6 +173,11 @@ def main() -> None:
         command.add_argument("--output", type=Path, default=Path("scaling"), help="folder")
         if call is cut:
             command.add_argument("--processes", nargs="+", type=int, default=[2, 8])
+    command = commands.add_parser("predict", help=predict.__doc__)
+    command.set_defaults(call=predict)
+    command.add_argument("--measured", type=Path, default=MEASURED, help="of `measure`")
+    command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    command.add_argument("--figure", type=Path, help="a PNG to draw")
     options = parser.parse_args()
     options.call(options)
 

@@ -20,6 +20,7 @@ from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import Launch
 from orbitds.train.mesh import Mesh, make_mesh
 from orbitds.train.outline import Outline
+from orbitds.train.start import freeze
 from orbitds.train.step import Numbers, take_step
 
 GIB = 2**30
@@ -71,6 +72,7 @@ class Run:
         torch.manual_seed(0)
         with device if starts_here else torch.device("cpu"):
             built = build(model, inputs=INPUTS, outputs=self.outputs, factor=FACTOR)
+        freeze(built, self.config.freeze)
         self.parameters = sum(weight.numel() for weight in built.parameters())
         if not mesh.is_shared or mesh.sizes["tensor"] > 1:
             built = built.to(device)

@@ -79,9 +79,7 @@ def count_traffic(
     """
     if math.prod(sizes.values()) == 1:
         return []
-    rehearsal = Rehearsal(
-        config, outline, inputs, samples=max(-(-samples // config.accumulate), 1)
-    )
+    rehearsal = Rehearsal(config, outline, inputs, samples=max(-(-samples // config.accumulate), 1))
     parts = sizes["shard"] * sizes["sequence"] * sizes["channel"]
     copies = sizes["replicate"] * sizes["tiles"]
     shapes = _local_shapes(rehearsal.model, sizes["tensor"])
@@ -137,9 +135,7 @@ def _sharded(
             continue
         yield Talk("gradients", "reduce_scatter", "parts", parts, learned, called, "backward")
         if copies > 1:  # after the last part alone
-            yield Talk(
-                "gradients", "all_reduce", "copies", copies, learned // parts, 1, "backward"
-            )
+            yield Talk("gradients", "all_reduce", "copies", copies, learned // parts, 1, "backward")
 
 
 def _copied(gradients: Sequence[int], copies: int) -> Iterator[Talk]:

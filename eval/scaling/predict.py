@@ -1,0 +1,243 @@
+"""Predictions for many GPUs, beside what is measured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import gcd
+from typing import Any
+
+from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_of
+from scaling.cost import Cost, Losses, cost, fit_losses
+from scaling.network import Link, Network, wire
+from scaling.probe import fit
+from training_run import INPUTS, outline_of
+
+from orbitds.config import TrainConfig
+from orbitds.train.mesh import AXES
+from orbitds.train.speed import peak_of
+from orbitds.train.traffic import Talk, count_traffic
+
+PROCESSES = (2, 4, 8, 64, 4096, 32768)
+# Of strong scaling, too.
+ALL_PROCESSES = (2, 4, 8, 16, 64, 4096, 32768)
+# Where weights are shared, over no more than a host; beyond, copies.
+SHARING = 8
+
+H200 = Network(
+    "H200, InfiniBand",
+    Link(20e-6, 360e9),
+    Link(20e-6, 50e9),
+    "NVLink 450 GB/s each way (data sheet), of which 0.8 is assumed to be reached; one 400 Gbit/s "
+    "adapter a GPU as in a DGX H200; 20 us a step assumed",
+)
+FRONTIER = Network(
+    "Frontier",
+    Link(20e-6, 50e9),
+    Link(20e-6, 12.5e9),
+    "Frontier User Guide of OLCF: 50 to 100 GB/s between GPUs of a node, four links of 25 GB/s a "
+    "node of 8; 20 us a step assumed",
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A case on so many GPUs."""
+
+    size: str
+    case: str
+    processes: int
+    axes: dict[str, int]
+    low: float
+    """Efficiency, if the loss of two GPUs grows as the delay of the latest."""
+    high: float
+    """Efficiency, if it stays that of two."""
+    cost: Cost
+    """Of the lower one."""
+    sent: float
+    """Bytes that a process sends in a step."""
+    measured: float | None
+    """Efficiency, where there is a measurement."""
+
+
+class Model:
+    """The model of cost, fitted to a measurement on two GPUs.
+
+    Parameters
+    ----------
+    measured
+        What ``bench_scaling.py measure`` wrote.
+    network
+        Of the machine; of the one that was measured, the host's link is fitted where collectives
+        were timed.
+    slower
+        How many times longer than on the measured machine computing takes.
+    """
+
+    def __init__(
+        self, measured: Mapping[str, Any], network: Network, *, slower: float = 1.0
+    ) -> None:
+        self.measured, self.network, self.slower = measured, network, slower
+        self.rows = [row for row in measured["rows"] if "error" not in row]
+        own = network if slower == 1 else with_host(H200, measured)
+        self.losses = self._fitted(own)
+        self._own = own
+
+    def weak(self, size: Size, processes: int) -> Iterator[Prediction]:
+        """Predict a tile for each process."""
+        one = self._alone(size)
+        if size.least == 1:
+            yield self._predict(size, "tiles", {"tiles": processes}, one, one)
+        yield self._predict(size, "fsdp", sharing(processes), one, one)
+
+    def strong(self, size: Size, processes: int) -> Prediction:
+        """Predict a field of 16 tiles."""
+        one = self._alone(size)
+        parts = FIELD_TILES // processes
+        axes = {"tiles": processes}
+        return self._predict(size, "strong", axes, one * parts, one * parts, parts=parts)
+
+    def shared(self, size: Size, axis: str, processes: int) -> Prediction | None:
+        """Predict samples that processes share; None without a measurement on two."""
+        together = gcd(processes, model_of(size, tiny=False).heads)
+        serial = self._serial(size, axis)
+        if serial is None or together == 1:
+            return None
+        one = self._alone(size)
+        axes = {axis: together}
+        if together < processes:
+            axes["tiles"] = processes // together
+        compute = one * (serial + (1 - serial) / together)
+        return self._predict(size, axis, axes, compute, one / together)
+
+    def _predict(
+        self,
+        size: Size,
+        case: str,
+        axes: dict[str, int],
+        compute: float,
+        ideal: float,
+        parts: int = 1,
+    ) -> Prediction:
+        sizes = {axis: axes.get(axis, 1) for axis in AXES}
+        talks = _talks(size, tuple(sizes.values()), parts)
+        both = [
+            cost(compute, talks, sizes, self.network, self.losses, grows=grows)
+            for grows in (True, False)
+        ]
+        processes = 1
+        for number in sizes.values():
+            processes *= number
+        return Prediction(
+            size.name,
+            case,
+            processes,
+            axes,
+            ideal / both[0].step,
+            ideal / both[1].step,
+            both[0],
+            sum(talk.sent for talk in talks),
+            self._seen(size, case, axes, ideal) if self.slower == 1 else None,
+        )
+
+    def _alone(self, size: Size) -> float:
+        """Return the seconds of a process alone; of a size that fits none, from the least."""
+        for row in self.rows:
+            if row["size"] == size.name and row["case"] == "one":
+                return self.slower * row["ms"] / 1e3
+        row = next(row for row in self.rows if row["size"] == size.name and row["case"] == "fsdp")
+        sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
+        talks = _talks(size, tuple(sizes.values()), 1)
+        # what remains of the measured step; twice, for what is hidden depends on it
+        compute = whole = row["ms"] / 1e3
+        for _ in range(20):
+            told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
+            compute += whole - told.step
+        return self.slower * compute
+
+    def _serial(self, size: Size, axis: str) -> float | None:
+        """Return the share of computing that two processes each do whole."""
+        row = next(
+            (row for row in self.rows if row["size"] == size.name and row["case"] == axis), None
+        )
+        if row is None or row["axes"].get(axis) != 2:
+            return None
+        one = row.get("one_ms", 1e3 * self._alone(size) / self.slower) / 1e3
+        sizes = {name: row["axes"].get(name, 1) for name in AXES}
+        talks = _talks(size, tuple(sizes.values()), 1)
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            serial = (low + high) / 2
+            compute = one * (serial + (1 - serial) / 2)
+            told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
+            low, high = (serial, high) if told.step < row["ms"] / 1e3 else (low, serial)
+        return (low + high) / 2
+
+    def _seen(self, size: Size, case: str, axes: dict[str, int], ideal: float) -> float | None:
+        for row in self.rows:
+            if (row["size"], row["case"], row.get("axes")) == (size.name, case, axes):
+                factor = row.get("one_ms", 1e3 * self._alone(size)) / (1e3 * self._alone(size))
+                return factor * 1e3 * ideal / row["ms"]
+        return None
+
+    def _fitted(self, network: Network) -> Losses:
+        points = []
+        for row in self.rows:
+            size = SIZES[row["size"]]
+            if row["case"] not in ("tiles", "fsdp") or size.least > 1:
+                continue
+            sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
+            one = next(
+                other["ms"] / 1e3
+                for other in self.rows
+                if other["size"] == size.name and other["case"] == "one"
+            )
+            talks = _talks(size, tuple(sizes.values()), 1)
+            told = cost(one, talks, sizes, network, Losses(1, 1), grows=True)
+            points.append((row["ms"] / 1e3, told))
+        return fit_losses(points)
+
+
+def sharing(processes: int) -> dict[str, int]:
+    """Return how so many processes share weights: within a host, copies beyond."""
+    if processes <= SHARING:
+        return {"shard": processes}
+    return {"replicate": processes // SHARING, "shard": SHARING}
+
+
+def with_host(network: Network, measured: Mapping[str, Any]) -> Network:
+    """Return a network with the host's link as timed; as stated where nothing was."""
+    points = [
+        (*wire(row["operation"], row["processes"], row["bytes"]), row["s"])
+        for row in measured.get("probe", ())
+        if "s" in row
+    ]
+    if not points:
+        return network
+    told = "link of the host fitted to timed collectives; between hosts " + network.source
+    return network._replace(host=Link(*fit(points)), source=told)
+
+
+def slower_than_measured(name: str) -> float:
+    """Return how much longer a device computes than an H200, at the same share of its peak."""
+    own, other = peak_of("H200", "bfloat16"), peak_of(name, "bfloat16")
+    assert own is not None
+    if other is None:
+        raise ValueError(
+            f"Wanted a device whose peak is known, got {name!r}. Add it to speed.PEAK."
+        )
+    return own / other
+
+
+@cache
+def _talks(size: Size, sizes: tuple[int, ...], parts: int) -> Sequence[Talk]:
+    told = {name: value for name, value in settings_of(size).items() if name != "starts_here"}
+    config = TrainConfig(
+        pair="random",
+        model=model_of(size, tiny=False),
+        dtype="bfloat16",
+        accumulate=parts,
+        batch_size=parts,
+        **told,
+    )
+    along = dict(zip(AXES, sizes, strict=True))
+    return count_traffic(config, outline_of(grid_of(tiny=False)), INPUTS, along, parts * size.batch)
