@@ -30,7 +30,6 @@ import torch
 import torch.distributed as dist
 from scaling.cases import SIZES
 from scaling.measure import Bench
-from scaling.figure import draw
 from scaling.predict import (
     FRONTIER,
     H200,
@@ -41,7 +40,7 @@ from scaling.predict import (
 )
 from scaling.probe import SIZES as PROBED
 from scaling.probe import TINY_SIZES, probe
-from scaling.rows import parts_table, table, efficiency_table
+from scaling.rows import efficiency_table, parts_table, table
 
 from orbitds.device import choose_device
 from orbitds.train.launch import Launch, launched
@@ -136,6 +135,8 @@ def predict(options: argparse.Namespace) -> None:
         print(efficiency_table([*strong, *shared]), end="\n\n")
         print(parts_table([one for one in weak[own] if one.processes in (2, 8, 32768)]))
     if options.figure:
+        from scaling.figure import draw  # matplotlib is an extra, and no part of a measurement
+
         draw(weak, options.figure)
         print(f"\n{options.figure}")
 

@@ -153,7 +153,7 @@ def _copied(gradients: Sequence[int], copies: int) -> Iterator[Talk]:
 
 
 def _within_a_sample(rehearsal: Rehearsal, sizes: Mapping[str, int]) -> Iterator[Talk]:
-    """What processes that share samples say while they compute, forward and backward."""
+    """Yield what processes that share samples say while they compute, forward and backward."""
     config = rehearsal.config
     trunk = rehearsal.model.trunk
     assert isinstance(trunk, Trunk)  # others are refused where a sample is shared

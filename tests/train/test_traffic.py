@@ -3,13 +3,12 @@
 from collections import Counter
 
 import pytest
-import torch
-from training_run import FACTOR, INPUTS, Run, mesh_of, outline_of
+from training_run import INPUTS, Run, mesh_of, outline_of
 
 from orbitds.config import ModelConfig
 from orbitds.train import gradients, shard, traffic
 from orbitds.train.launch import launched
-from orbitds.train.traffic import Talk, count_traffic
+from orbitds.train.traffic import count_traffic
 from tests.distributed.processes import run
 from tests.distributed.wire import Wire
 
