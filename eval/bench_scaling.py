@@ -109,10 +109,11 @@ def predict(options: argparse.Namespace) -> None:
     """Predict steps on more GPUs from steps measured on two."""
     measured = json.loads(options.measured.read_text(encoding="utf-8"))
     print(f"from {measured['device']}: {measured.get('source', options.measured.name)}")
+    bare = [json.loads(path.read_text(encoding="utf-8")) for path in options.cut]
     weak = {}
     for network, slower in ((H200, 1.0), (FRONTIER, slower_than_measured("MI250X"))):
         own = with_host(network, measured) if slower == 1 else network
-        model = Model(measured, own, slower=slower)
+        model = Model(measured, own, slower=slower, cut=bare)
         sizes = [SIZES[name] for name in options.sizes]
         weak[own] = [one for size in sizes for n in PROCESSES for one in model.weak(size, n)]
         small = [size for size in sizes if size.least == 1]
@@ -177,6 +178,7 @@ def main() -> None:
     command = commands.add_parser("predict", help=predict.__doc__)
     command.set_defaults(call=predict)
     command.add_argument("--measured", type=Path, default=MEASURED, help="of `measure`")
+    command.add_argument("--cut", type=Path, nargs="+", default=[], help="of `cut`")
     command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     command.add_argument("--figure", type=Path, help="a PNG to draw")
     options = parser.parse_args()

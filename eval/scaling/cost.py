@@ -1,5 +1,6 @@
 """What a step costs on many GPUs: computing as measured on one, communication as counted."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
@@ -48,10 +49,7 @@ def stride_of(group: str, sizes: Mapping[str, int]) -> int:
         "sums": ("tensor",),
         "copies": ("shard", "sequence", "channel", "tensor"),
     }[group]
-    stride = 1
-    for axis in within:
-        stride *= sizes[axis]
-    return stride
+    return math.prod(sizes[axis] for axis in within)
 
 
 def latest(processes: int) -> float:
@@ -105,9 +103,7 @@ def cost(
     exposed = sum(
         max(total[way] - share * compute_s, longest[way]) for way, share in SHARES.items()
     )
-    processes = 1
-    for size in sizes.values():
-        processes *= size
+    processes = math.prod(sizes.values())
     more = latest(processes) / latest(2) if grows and processes > 1 else float(processes > 1)
     return Cost(
         compute_s,

@@ -1,9 +1,9 @@
 """Predictions for many GPUs, beside what is measured."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_of
@@ -56,7 +56,9 @@ class Prediction:
     sent: float
     """Bytes that a process sends in a step."""
     measured: float | None
-    """Efficiency, where there is a measurement."""
+    """Efficiency, where steps of it and of a process alone are measured."""
+    is_fitted: bool = False
+    """Whether its own measurement went into the prediction."""
 
 
 class Model:
@@ -71,12 +73,20 @@ class Model:
         were timed.
     slower
         How many times longer than on the measured machine computing takes.
+    cut
+        What ``bench_scaling.py cut`` wrote, of any numbers of processes.
     """
 
     def __init__(
-        self, measured: Mapping[str, Any], network: Network, *, slower: float = 1.0
+        self,
+        measured: Mapping[str, Any],
+        network: Network,
+        *,
+        slower: float = 1.0,
+        cut: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self.measured, self.network, self.slower = measured, network, slower
+        self.network, self.slower = network, slower
+        self._cut = [row for one in cut for row in one["rows"] if "error" not in row]
         self.rows = [row for row in measured["rows"] if "error" not in row]
         own = network if slower == 1 else with_host(H200, measured)
         self.losses = self._fitted(own)
@@ -97,17 +107,28 @@ class Model:
         return self._predict(size, "strong", axes, one * parts, one * parts, parts=parts)
 
     def shared(self, size: Size, axis: str, processes: int) -> Prediction | None:
-        """Predict samples that processes share; None without a measurement on two."""
+        """Predict samples that processes share; None where nothing tells their computing.
+
+        It is that of the steps with communication cut out, or else of the share of computing that
+        each process does whole, which is fitted to two.
+        """
         together = gcd(processes, model_of(size, tiny=False).heads)
-        serial = self._serial(size, axis)
-        if serial is None or together == 1:
+        if together == 1:
             return None
         one = self._alone(size)
         axes = {axis: together}
         if together < processes:
             axes["tiles"] = processes // together
+        alike = [row for row in self._cut if (row["size"], row["case"]) == (size.name, axis)]
+        bare = next((row["ms"] for row in alike if row["axes"] == axes), None)
+        if bare is not None:
+            return self._predict(size, axis, axes, self.slower * bare / 1e3, one / together)
+        serial = self._serial(size, axis)
+        if serial is None:
+            return None
         compute = one * (serial + (1 - serial) / together)
-        return self._predict(size, axis, axes, compute, one / together)
+        found = self._predict(size, axis, axes, compute, one / together)
+        return replace(found, is_fitted=processes == 2)
 
     def _predict(
         self,
@@ -124,13 +145,10 @@ class Model:
             cost(compute, talks, sizes, self.network, self.losses, grows=grows)
             for grows in (True, False)
         ]
-        processes = 1
-        for number in sizes.values():
-            processes *= number
         return Prediction(
             size.name,
             case,
-            processes,
+            prod(sizes.values()),
             axes,
             ideal / both[0].step,
             ideal / both[1].step,
@@ -173,6 +191,8 @@ class Model:
         return (low + high) / 2
 
     def _seen(self, size: Size, case: str, axes: dict[str, int], ideal: float) -> float | None:
+        if size.least > 1:  # nobody knows what it takes alone
+            return None
         for row in self.rows:
             if (row["size"], row["case"], row.get("axes")) == (size.name, case, axes):
                 factor = row.get("one_ms", 1e3 * self._alone(size)) / (1e3 * self._alone(size))

@@ -35,7 +35,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def efficiency_table(predictions: Iterable[Prediction]) -> str:
-    """Return efficiencies by size and number of GPUs as Markdown; where measured, that too."""
+    """Return efficiencies by size and number of GPUs as Markdown; where measured, that too.
+
+    What a measurement went into stands in brackets.
+    """
     by_way: dict[tuple[str, str], dict[int, Prediction]] = {}
     for one in predictions:
         by_way.setdefault((one.size, one.case), {})[one.processes] = one
@@ -75,7 +78,8 @@ _WAYS = {
 
 def _range(one: Prediction) -> str:
     low, high = f"{one.low:.3f}", f"{one.high:.3f}"
-    return low if low == high else f"{low} to {high}"
+    told = low if low == high else f"{low} to {high}"
+    return f"({told})" if one.is_fitted else told
 
 
 def _cell(value: float | None, form: str) -> str:
