@@ -18,7 +18,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             told = " x ".join(f"{axis} {size}" for axis, size in axes.items())
             name += f" ({told}{', ' + str(row['parts']) + ' tiles' if row['parts'] > 1 else ''})"
         if "error" in row:
-            lines.append(f"| {row['size']} | {name} | {row['error']} " + "| " * 7 + "|")
+            lines.append(f"| {row['size']} | {name} | {row['error']} " + "| " * 6 + "|")
             continue
         profile = row.get("profile_ms", {})
         cells = [

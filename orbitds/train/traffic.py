@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from orbitds.config import TrainConfig
 from orbitds.model.block import Block
@@ -22,14 +22,18 @@ _FLOAT32, _BFLOAT16 = 4, 2
 # Loss, its weights and requests to stop; squares of norms.
 _TOLD, _SQUARES = 3 * _FLOAT32, _FLOAT32
 
+Purpose = Literal["weights", "gradients", "tokens", "matrices", "variables", "numbers"]
+Operation = Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all", "pass_on"]
+Group = Literal["copies", "parts", "sums", "sequence", "channel", "tensor"]
+
 
 class Talk(NamedTuple):
     """A collective operation of a step, and how often it is called."""
 
-    purpose: Literal["weights", "gradients", "tokens", "matrices", "variables", "numbers"]
-    operation: Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all", "pass_on"]
+    purpose: Purpose
+    operation: Operation
     """``pass_on``: each process sends to the next one alone."""
-    group: Literal["copies", "parts", "sums", "sequence", "channel", "tensor"]
+    group: Group
     """Which processes, as of ``Mesh``."""
     processes: int
     """Of the group."""
@@ -168,7 +172,7 @@ def _within_a_sample(rehearsal: Rehearsal, sizes: Mapping[str, int]) -> Iterator
     own_tokens, own_patches = shares(tokens, sequence)[0], shares(patches, sequence)[0]
     row = batch * item
 
-    def say(purpose, operation, group, size: int, count: int) -> Talk:  # noqa: ANN001
+    def say(purpose: Purpose, operation: Operation, group: Group, size: int, count: int) -> Talk:
         return Talk(purpose, operation, group, sizes[group], size, called * count)
 
     if sizes["channel"] > 1:
@@ -208,7 +212,7 @@ def _tokens_painted(rehearsal: Rehearsal, trunk: Trunk) -> int:
     """Return how many tokens of a sample the decoder is given, and learn those of the blocks."""
     seen: list[int] = []
 
-    def look(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    def look(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         seen.append(arguments[0].shape[1])
 
     hook = trunk.decode.register_forward_pre_hook(look)

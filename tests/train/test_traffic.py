@@ -8,9 +8,11 @@ from training_run import INPUTS, Run, mesh_of, outline_of
 from orbitds.config import ModelConfig
 from orbitds.train import gradients, shard, traffic
 from orbitds.train.launch import launched
-from orbitds.train.traffic import count_traffic
+from orbitds.train.mesh import AXES
+from orbitds.train.traffic import Talk, count_traffic
 from tests.distributed.processes import run
 from tests.distributed.wire import Wire
+from tests.train.outlines import config, outline
 
 GRID, BATCH = (7, 12), 3
 # Odd widths, so that rows do not divide; a decoder whose last layer stays whole where it is cut.
@@ -43,6 +45,51 @@ OF_FOUR = [
     ({"tiles": 2, "sequence": 2}, {"kind": "vit"}, {}),
     ({"shard": 4}, {}, {}),
 ]
+
+
+def _counted_of(run, samples=2, **sizes):
+    return count_traffic(run, outline(), outline().inputs, dict.fromkeys(AXES, 1) | sizes, samples)
+
+
+def test_a_process_alone_says_nothing():
+    assert _counted_of(config()) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [("all_gather", 300), ("reduce_scatter", 300), ("all_to_all", 300), ("all_reduce", 600),
+     ("pass_on", 400)],
+)  # fmt: skip
+def test_what_a_process_sends_of_a_tensor(operation, expected):
+    assert Talk("weights", operation, "parts", 4, 200, count=2).sent == expected
+
+
+def test_copies_add_up_all_weights_in_parcels(monkeypatch):
+    run = config()
+    weights = sum(talk.bytes for talk in _counted_of(run, tiles=3) if talk.purpose == "gradients")
+    monkeypatch.setattr(traffic, "PARCEL_BYTES", 1001)
+    parcels = [talk for talk in _counted_of(run, tiles=3) if talk.purpose == "gradients"]
+    assert sum(talk.bytes for talk in parcels) == weights
+    assert len(parcels) > 10
+    assert {talk.processes for talk in parcels} == {3}
+
+
+def test_more_copies_say_no_more_within_one():
+    two, many = (_counted_of(config(), shard=2, replicate=copies) for copies in (2, 512))
+    gathered = [[talk for talk in talks if talk.group == "parts"] for talks in (two, many)]
+    assert gathered[0] == gathered[1]
+    assert {talk.processes for talk in many if talk.group == "copies"} == {512}
+    assert sum(talk.sent for talk in many) < 2 * sum(talk.sent for talk in two)
+
+
+def test_parts_of_a_batch_gather_again_and_add_over_copies_once():
+    one, three = (
+        _counted_of(config(accumulate=parts), samples=3, shard=2, replicate=2) for parts in (1, 3)
+    )
+    assert [3 * talk.count for talk in one if talk.operation != "all_reduce"] == [
+        talk.count for talk in three if talk.operation != "all_reduce"
+    ]
+    assert {talk.count for talk in three if talk.operation == "all_reduce"} == {1}
 
 
 def _steps(_rank, cases, keep_bytes, gather_bytes, parcel_bytes):
