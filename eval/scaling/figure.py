@@ -51,6 +51,8 @@ def draw(predictions: Mapping[Network, Sequence[Prediction]], path: Path) -> Non
         axis.set_xticks([2, 8, 64, 512, 4096, 32768], ["2", "8", "64", "512", "4,096", "32,768"])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].plot([], [], "k-", label="the loss of two GPUs stays")
+    axes[0, 0].plot([], [], "k--", label="it grows as the latest of all is late")
     axes[0, 0].plot([], [], color="0.55", linewidth=6, label="ORBIT-2, published (strong scaling)")
     axes[0, 0].plot(
         [], [], linestyle="none", marker="o", color="white", markeredgecolor="black",
