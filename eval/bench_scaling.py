@@ -29,15 +29,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from scaling.cases import SIZES
+from scaling.machines import FRONTIER, H200, slower_than_measured, with_host
 from scaling.measure import Bench
-from scaling.predict import (
-    FRONTIER,
-    H200,
-    PROCESSES,
-    Model,
-    slower_than_measured,
-    with_host,
-)
+from scaling.predict import PROCESSES, Model
 from scaling.probe import SIZES as PROBED
 from scaling.probe import TINY_SIZES, probe
 from scaling.rows import efficiency_table, parts_table, table
@@ -114,7 +108,7 @@ def predict(options: argparse.Namespace) -> None:
     for network, slower in ((H200, 1.0), (FRONTIER, slower_than_measured("MI250X"))):
         own = with_host(network, measured) if slower == 1 else network
         model = Model(measured, own, slower=slower, cut=bare)
-        sizes = [SIZES[name] for name in options.sizes]
+        sizes = [size for name in options.sizes if model.knows(size := SIZES[name])]
         weak[own] = [one for size in sizes for n in PROCESSES for one in model.weak(size, n)]
         small = [size for size in sizes if size.least == 1]
         strong = [model.strong(size, n) for size in small for n in (2, 4, 8, 16)]
@@ -128,9 +122,8 @@ def predict(options: argparse.Namespace) -> None:
         told = f"{own.host.latency_s * 1e6:.0f} us and {own.host.bytes_per_s / 1e9:.0f} GB/s within"
         told += f" a host, {own.between.latency_s * 1e6:.0f} us and "
         told += f"{own.between.bytes_per_s / 1e9:.1f} GB/s between hosts"
-        print(
-            f"\n## {own.name}\n\n{told} ({own.source}); computing takes {slower:.2f} times as long;"
-        )
+        told += f" ({own.host_source}; {own.source}); computing takes {slower:.2f} times as long;"
+        print(f"\n## {own.name}\n\n{told}")
         print(f"contention {model.losses.contention:.2f}, several {model.losses.several:.3f}\n")
         print(efficiency_table(weak[own]), end="\n\n")
         print(efficiency_table([*strong, *shared]), end="\n\n")

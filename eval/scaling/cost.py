@@ -95,9 +95,9 @@ def cost(
             stride=stride_of(talk.group, sizes),
         )
         if talk.beside == "nothing":
-            waits += one * talk.count
+            waits += one * talk.calls
         else:
-            total[talk.beside] += one * talk.count
+            total[talk.beside] += one * talk.calls
             longest[talk.beside] = max(longest[talk.beside], one)
     # what is gathered first, and added last, has no computing beside it
     exposed = sum(

@@ -56,7 +56,7 @@ def draw(predictions: Mapping[Network, Sequence[Prediction]], path: Path) -> Non
     axes[0, 0].plot([], [], color="0.55", linewidth=6, label="ORBIT-2, published (strong scaling)")
     axes[0, 0].plot(
         [], [], linestyle="none", marker="o", color="white", markeredgecolor="black",
-        label="measured on two H200",
+        label="measured on two GPUs",
     )  # fmt: skip
     axes[0, 0].set_ylabel("efficiency, a tile and its samples a GPU")
     axes[0, 0].legend(loc="lower left", fontsize=8, frameon=False)

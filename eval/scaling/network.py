@@ -32,7 +32,9 @@ class Network(NamedTuple):
     """Between GPUs of a host."""
     between: Link
     """Between hosts, the share of one GPU, while all of them talk."""
+    host_source: str
     source: str
+    """Of what is said of links within and between hosts; latencies are assumed."""
     per_host: int = 8
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_of
 from scaling.cost import Cost, Losses, cost, fit_losses
-from scaling.network import Link, Network, wire
-from scaling.probe import fit
+from scaling.machines import H200, with_host
+from scaling.network import Network
 from training_run import INPUTS, outline_of
 
 from orbitds.config import TrainConfig
 from orbitds.train.mesh import AXES
-from orbitds.train.speed import peak_of
 from orbitds.train.traffic import Talk, count_traffic
 
 PROCESSES = (2, 4, 8, 64, 4096, 32768)
@@ -22,21 +21,6 @@ PROCESSES = (2, 4, 8, 64, 4096, 32768)
 ALL_PROCESSES = (2, 4, 8, 16, 64, 4096, 32768)
 # Where weights are shared, over no more than a host; beyond, copies.
 SHARING = 8
-
-H200 = Network(
-    "H200, InfiniBand",
-    Link(20e-6, 360e9),
-    Link(20e-6, 50e9),
-    "NVLink 450 GB/s each way (data sheet), of which 0.8 is assumed to be reached; one 400 Gbit/s "
-    "adapter a GPU as in a DGX H200; 20 us a step assumed",
-)
-FRONTIER = Network(
-    "Frontier",
-    Link(20e-6, 50e9),
-    Link(20e-6, 12.5e9),
-    "Frontier User Guide of OLCF: 50 to 100 GB/s between GPUs of a node, four links of 25 GB/s a "
-    "node of 8; 20 us a step assumed",
-)
 
 
 @dataclass(frozen=True)
@@ -91,6 +75,11 @@ class Model:
         own = network if slower == 1 else with_host(H200, measured)
         self.losses = self._fitted(own)
         self._own = own
+
+    def knows(self, size: Size) -> bool:
+        """Return whether what a process alone takes is measured, or follows from the least."""
+        needed = "one" if size.least == 1 else "fsdp"
+        return any((row["size"], row["case"]) == (size.name, needed) for row in self.rows)
 
     def weak(self, size: Size, processes: int) -> Iterator[Prediction]:
         """Predict a tile for each process."""
@@ -195,6 +184,8 @@ class Model:
             return None
         for row in self.rows:
             if (row["size"], row["case"], row.get("axes")) == (size.name, case, axes):
+                if "efficiency" in row:
+                    return row["efficiency"]
                 factor = row.get("one_ms", 1e3 * self._alone(size)) / (1e3 * self._alone(size))
                 return factor * 1e3 * ideal / row["ms"]
         return None
@@ -203,7 +194,7 @@ class Model:
         points = []
         for row in self.rows:
             size = SIZES[row["size"]]
-            if row["case"] not in ("tiles", "fsdp") or size.least > 1:
+            if row["case"] not in ("tiles", "fsdp") or size.least > 1 or not self.knows(size):
                 continue
             sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
             one = next(
@@ -222,30 +213,6 @@ def sharing(processes: int) -> dict[str, int]:
     if processes <= SHARING:
         return {"shard": processes}
     return {"replicate": processes // SHARING, "shard": SHARING}
-
-
-def with_host(network: Network, measured: Mapping[str, Any]) -> Network:
-    """Return a network with the host's link as timed; as stated where nothing was."""
-    points = [
-        (*wire(row["operation"], row["processes"], row["bytes"]), row["s"])
-        for row in measured.get("probe", ())
-        if "s" in row
-    ]
-    if not points:
-        return network
-    told = "link of the host fitted to timed collectives; between hosts " + network.source
-    return network._replace(host=Link(*fit(points)), source=told)
-
-
-def slower_than_measured(name: str) -> float:
-    """Return how much longer a device computes than an H200, at the same share of its peak."""
-    own, other = peak_of("H200", "bfloat16"), peak_of(name, "bfloat16")
-    assert own is not None
-    if other is None:
-        raise ValueError(
-            f"Wanted a device whose peak is known, got {name!r}. Add it to speed.PEAK."
-        )
-    return own / other
 
 
 @cache

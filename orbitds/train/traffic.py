@@ -40,7 +40,7 @@ class Talk(NamedTuple):
     bytes: int
     """Of the whole tensor: gathered, to be scattered, to be summed; what a process hands over or
     gets, its own share too. Of the process that has most."""
-    count: int = 1
+    calls: int = 1
     """Calls in a step."""
     beside: Literal["forward", "backward", "nothing"] = "nothing"
     """The computing that goes on meanwhile; or none, for it waits."""
@@ -50,7 +50,7 @@ class Talk(NamedTuple):
         """Bytes that a process sends in a step, where nothing is sent twice needlessly."""
         others = (self.processes - 1) / self.processes
         ways = {"all_reduce": 2 * others, "pass_on": 1.0}
-        return self.count * self.bytes * ways.get(self.operation, others)
+        return self.calls * self.bytes * ways.get(self.operation, others)
 
 
 def count_traffic(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from scaling.cases import SIZES
-from scaling.network import Link
-from scaling.predict import FRONTIER, H200, Model, sharing, slower_than_measured, with_host
+from scaling.machines import FRONTIER, H200, slower_than_measured
+from scaling.predict import Model, sharing
 
 FIGURES = Path(__file__).parents[2] / "eval" / "results" / "scaling_measured.json"
 
@@ -58,24 +58,19 @@ def test_a_field_of_16_tiles_has_less_to_hide_behind_on_more_gpus(model):
     assert found[0].cost.compute == pytest.approx(8 * 0.3363)
 
 
+def test_sizes_that_were_not_measured_are_not_known(measured):
+    rows = [row for row in measured["rows"] if row["size"] == "9.5M"]
+    rows.append({"size": "1B", "case": "fsdp", "error": "out of memory"})
+    found = Model({"rows": rows}, H200)
+    assert [found.knows(size) for size in SIZES.values()] == [True, False, False, False]
+
+
 def test_a_slower_machine_has_no_measurement(measured):
     slower = slower_than_measured("MI250X")
     assert slower == pytest.approx(989 / 191.5)
     one = next(Model(measured, FRONTIER, slower=slower).weak(SIZES["9.5M"], 2))
     assert one.measured is None
     assert one.cost.compute == pytest.approx(slower * 0.0646)
-    with pytest.raises(ValueError, match="got 'abacus'"):
-        slower_than_measured("abacus")
-
-
-def test_the_link_of_the_host_is_that_of_timed_collectives():
-    assert with_host(H200, {"rows": []}) == H200
-    timed = [
-        {"operation": "all_reduce", "processes": 2, "bytes": size, "s": 2 * 1e-5 + size / 2e11}
-        for size in (1e4, 1e6, 1e8)
-    ]
-    timed.append({"operation": "all_to_all", "processes": 2, "bytes": 8, "error": "not here"})
-    assert with_host(H200, {"probe": timed}).host == pytest.approx(Link(1e-5, 2e11))
 
 
 def test_weights_are_shared_within_a_host():

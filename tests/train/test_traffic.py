@@ -61,7 +61,7 @@ def test_a_process_alone_says_nothing():
      ("pass_on", 400)],
 )  # fmt: skip
 def test_what_a_process_sends_of_a_tensor(operation, expected):
-    assert Talk("weights", operation, "parts", 4, 200, count=2).sent == expected
+    assert Talk("weights", operation, "parts", 4, 200, calls=2).sent == expected
 
 
 def test_copies_add_up_all_weights_in_parcels(monkeypatch):
@@ -87,10 +87,10 @@ def test_parts_of_a_batch_gather_again_and_add_over_copies_once():
         _counted_of(config(accumulate=parts, batch_size=6), samples=3, shard=2, replicate=2)
         for parts in (1, 3)
     )
-    assert [3 * talk.count for talk in one if talk.operation != "all_reduce"] == [
-        talk.count for talk in three if talk.operation != "all_reduce"
+    assert [3 * talk.calls for talk in one if talk.operation != "all_reduce"] == [
+        talk.calls for talk in three if talk.operation != "all_reduce"
     ]
-    assert {talk.count for talk in three if talk.operation == "all_reduce"} == {1}
+    assert {talk.calls for talk in three if talk.operation == "all_reduce"} == {1}
 
 
 def _steps(_rank, cases, keep_bytes, gather_bytes, parcel_bytes):
@@ -118,7 +118,7 @@ def _counted(talks):
     for talk in talks:
         # the ring's hand-overs are exchanges in which most say nothing
         operation = "all_to_all" if talk.operation == "pass_on" else talk.operation
-        yield from [(operation, talk.bytes)] * talk.count
+        yield from [(operation, talk.bytes)] * talk.calls
 
 
 def _sums(calls):
