@@ -12,163 +12,25 @@ float32 weights, blocks compiled; fields are random and on the device.
 """
 
 import argparse
-import gc
-import itertools
 import json
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from training_run import FACTOR, GLOBE, OUTPUTS, TINY, Run, alone, mesh_of, peak_gib, reset
 
-from orbitds.config import (
-    ModelConfig,
-    OptimConfig,
-    ParallelConfig,
-    SaveConfig,
-    TrainConfig,
-    model_preset,
-)
-from orbitds.data.batch import Sample
-from orbitds.data.loader import Loaded
-from orbitds.model.build import build
-from orbitds.train.engine import TorchEngine
+from orbitds.config import ModelConfig, SaveConfig, model_preset
 from orbitds.train.launch import ALONE, Launch, launched
-from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.mesh import Mesh
 from orbitds.train.states import States
-from orbitds.train.step import Numbers, take_step
 
-GIB = 2**30
-INPUTS = tuple(f"variable_{number}" for number in range(23))
-OUTPUTS = ("total_precipitation_24hr", "2m_temperature_min", "2m_temperature_max")
-FACTOR = 4
-GLOBE, GIANT, GIANT_TILES, HALO = (180, 360), (2880, 5760), (16, 16), 2
+GIANT, GIANT_TILES, HALO = (2880, 5760), (16, 16), 2
 WEAK = {"reslim_9m_h128": 4, "reslim_126m_h128": 4, "reslim_1b": 1}
 """Presets, and samples of each process."""
-ONE_MS: dict[str, float] = {}
-"""What a preset takes in the main process alone, once measured."""
-TINY = ModelConfig(width=16, depth=2, heads=2, decoder_depth=1, correction_width=4)
-
-
-class Run:
-    """A model in training on random fields."""
-
-    def __init__(
-        self,
-        model: ModelConfig,
-        mesh: Mesh,
-        device: torch.device,
-        *,
-        grid: tuple[int, int],
-        batch: int,
-        outputs: Sequence[str] = OUTPUTS,
-        parts: int = 1,
-        **changes: Any,  # noqa: ANN401  of TrainConfig
-    ) -> None:
-        settings = {
-            "pair": "random",
-            "model": model,
-            "dtype": "bfloat16" if device.type == "cuda" else "float32",
-            "compile": device.type == "cuda",
-            "accumulate": parts,
-            "batch_size": parts,
-            "optim": OptimConfig(lr=1e-4, warmup_steps=0),
-        }
-        self.config = TrainConfig(**(settings | changes))
-        self.mesh, self.device, self.grid, self.batch = mesh, device, grid, batch
-        self.outputs, self.number = tuple(outputs), 0
-        torch.manual_seed(0)
-        built = build(model, inputs=INPUTS, outputs=self.outputs, factor=FACTOR)
-        self.parameters = sum(weight.numel() for weight in built.parameters())
-        if not mesh.is_shared or mesh.sizes["tensor"] > 1:
-            built = built.to(device)
-        self.engine = TorchEngine(built, self.config, mesh)
-        pair = SimpleNamespace(outputs=self.outputs)
-        told = {"pair": pair, "tiles": SimpleNamespace(wraps=False), "forward": self._forward}
-        self.settings: Any = [SimpleNamespace(**told)]
-        self.sample = self._sample()
-
-    def step(self) -> float:
-        """Take a step and return its loss."""
-        return self._take().read()[0]
-
-    def median_ms(self, repeats: int = 10) -> float:
-        """Return the median time from step to step after three to warm up.
-
-        As in a run the numbers of a step are read while the next one is at work.
-        """
-        pending, ends = self._take(), []
-        for _ in range(3 + repeats):
-            taken = self._take()
-            pending.read()
-            ends.append(1e3 * time.perf_counter())
-            pending = taken
-        return statistics.median(later - end for end, later in itertools.pairwise(ends[2:]))
-
-    def _take(self) -> Numbers:
-        self.number += 1
-        return take_step(
-            self.engine, self._parts(), self.settings, self.config, self.mesh, step=self.number
-        )
-
-    def _parts(self) -> Iterator[Loaded]:
-        for part in range(self.config.accumulate):
-            # another field for each part, at the price of one pass over it
-            yield Loaded(
-                0, self.sample._replace(coarse=self.sample.coarse + 1e-3 * part), [part], part
-            )
-
-    def _sample(self) -> Sample:
-        rows, columns = self.grid
-        batch, device = self.batch, self.device
-        generator = torch.Generator(device).manual_seed(self.mesh.data_rank)
-
-        def random(*shape: int) -> torch.Tensor:
-            return torch.randn(batch, *shape, device=device, generator=generator)
-
-        fine = (FACTOR * rows, FACTOR * columns)
-        none = torch.zeros(batch, 0, *fine, device=device)
-        coarse = random(len(INPUTS), rows, columns)
-        # something that can be learned
-        target = coarse[:, : len(self.outputs)] + 0.5
-        latitude = torch.linspace(89.5, -89.5, rows, device=device).expand(batch, -1)
-        longitude = torch.linspace(0.5, 359.5, columns, device=device).expand(batch, -1)
-        return Sample(
-            coarse=coarse,
-            fine=torch.nn.functional.interpolate(target, scale_factor=FACTOR),
-            weight=torch.ones(batch, 1, *fine, device=device),
-            statics=none,
-            fine_climatology=none,
-            coarse_climatology=none,
-            latitude_deg=latitude,
-            longitude_deg=longitude,
-            spacing_km=torch.tensor([112.0, 28.0], device=device).expand(batch, 2),
-        )
-
-    @staticmethod
-    def _forward(model: Any, batch: Sample, noise: None = None) -> Any:  # noqa: ANN401  as Setting
-        return model.predict(
-            batch.coarse,
-            latitude_deg=batch.latitude_deg,
-            longitude_deg=batch.longitude_deg,
-            spacing_km=batch.spacing_km,
-            noise=noise,
-        )
-
-
-def alone(call: Any, launch: Launch) -> float:  # noqa: ANN401
-    """Call something in the main process while the others wait; all learn the result."""
-    told = [call() if launch.is_main else 0.0]
-    if launch.master is not None:
-        dist.barrier()
-        dist.broadcast_object_list(told)
-    return told[0]
 
 
 def shared(name: str, launch: Launch, device: torch.device, options: Any) -> list[dict]:  # noqa: ANN401
@@ -184,16 +46,16 @@ def shared(name: str, launch: Launch, device: torch.device, options: Any) -> lis
         model, grid = _model(preset, options), _grid(options)
         settings = {"grid": grid, "batch": batch}
         one = alone(
-            lambda s=settings, m=model: _time(m, _mesh({}, ALONE, device), device, s), launch
+            lambda s=settings, m=model: _time(m, mesh_of({}, ALONE, device), device, s), launch
         )
         for sizes in ways:
-            mesh = _mesh(sizes, launch, device)
+            mesh = mesh_of(sizes, launch, device)
             more = _time(model, mesh, device, settings)
             # the same work for each process, or the same work for all of them
             gain = one / more if name == "weak" else one / (launch.world * more)
             told = " ".join(f"{axis} {size}" for axis, size in sizes.items())
             row = {"case": f"{preset} {told}", "one_ms": one, "ms": more, "efficiency": gain}
-            row |= {"gib": _peak(device), "batch": batch}
+            row |= {"gib": peak_gib(device), "batch": batch}
             rows.append(row)
             _say(launch, row)
     return rows
@@ -203,19 +65,19 @@ def ten(launch: Launch, device: torch.device, options: Any) -> list[dict]:  # no
     """Train the 10B size for five steps on one batch."""
     model = _model("reslim_10b_h128", options)
     start = time.perf_counter()
-    mesh = _mesh({"shard": launch.world}, launch, device)
+    mesh = mesh_of({"shard": launch.world}, launch, device)
     run = Run(
         model, mesh, device, grid=_grid(options), batch=1, checkpointing="full", compile=False
     )
     built = time.perf_counter() - start
-    _reset(device)
+    reset(device)
     losses, times = [], []
     for _ in range(6):
         begin = time.perf_counter()
         losses.append(run.step())
         times.append(1e3 * (time.perf_counter() - begin))
     row = {"case": "10B, batch 1 a process, full recompute", "parameters": run.parameters}
-    row |= {"built_s": built, "ms": statistics.median(times[1:]), "gib": _peak(device)}
+    row |= {"built_s": built, "ms": statistics.median(times[1:]), "gib": peak_gib(device)}
     row |= {"losses": losses}
     _say(launch, row)
     return [row]
@@ -228,27 +90,23 @@ def giant(launch: Launch, device: torch.device, options: Any) -> list[dict]:  # 
     grid = size[0] // tiles[0] + 2 * HALO, size[1] // tiles[1] + 2 * HALO
     outputs = [OUTPUTS[number % 3] for number in range(18)]
     model = _model("reslim_9m_h128", options).model_copy(update={"compression": 4.0})
-    mesh = _mesh({}, launch, device)
+    mesh = mesh_of({}, launch, device)
     count = tiles[0] * tiles[1]
     run = Run(model, mesh, device, grid=grid, batch=1, outputs=outputs, parts=count)
-    run.config = run.config.model_copy(update={"accumulate": 2})
+    run.in_parts(2)
     run.step()  # warms up
-    run.config = run.config.model_copy(update={"accumulate": count})
-    _reset(device)
-    times = []
-    for _ in range(2):
-        begin = time.perf_counter()
-        run.step()
-        times.append(time.perf_counter() - begin)
+    run.in_parts(count)
+    reset(device)
+    times = run.step_ms(2)
     row = {"case": f"{FACTOR * size[0]}x{FACTOR * size[1]}x18, {count} tiles, 4x compression"}
-    row |= {"s": min(times), "gib": _peak(device), "tile": grid}
+    row |= {"s": min(times) / 1e3, "gib": peak_gib(device), "tile": grid}
     _say(launch, row)
     return [row]
 
 
 def save(launch: Launch, device: torch.device, options: Any) -> list[dict]:  # noqa: ANN401
     """Measure what asynchronous states cost the steps beside them."""
-    mesh = _mesh({}, launch, device)
+    mesh = mesh_of({}, launch, device)
     run = Run(_model("reslim_1b", options), mesh, device, grid=_grid(options), batch=1)
     steps = 6 if options.tiny else 60
     for _ in range(3):
@@ -270,7 +128,7 @@ def save(launch: Launch, device: torch.device, options: Any) -> list[dict]:  # n
             rows.append({"saves": saves, "s": sum(times), "call_s": stall, "steps": steps})
     plain, first, later = (row["s"] for row in rows)
     step = plain / steps
-    row = {"case": "1B, one state", "step_ms": 1e3 * step, "gib": _peak(device)}
+    row = {"case": "1B, one state", "step_ms": 1e3 * step, "gib": peak_gib(device)}
     row |= {"first_extra_s": first - plain, "extra_s": later - plain}
     row |= {"call_s": rows[2]["call_s"], "share_of_100_steps": (later - plain) / (100 * step)}
     _say(launch, row)
@@ -278,13 +136,9 @@ def save(launch: Launch, device: torch.device, options: Any) -> list[dict]:  # n
 
 
 def _time(model: ModelConfig, mesh: Mesh, device: torch.device, settings: dict) -> float:
-    _reset(device)
+    reset(device)
     run = Run(model, mesh, device, **settings)
     return run.median_ms()
-
-
-def _mesh(sizes: dict, launch: Launch, device: torch.device) -> Mesh:
-    return make_mesh(ParallelConfig(**sizes), launch, device)
 
 
 def _model(preset: str, options: Any) -> ModelConfig:  # noqa: ANN401
@@ -293,17 +147,6 @@ def _model(preset: str, options: Any) -> ModelConfig:  # noqa: ANN401
 
 def _grid(options: Any) -> tuple[int, int]:  # noqa: ANN401
     return (8, 16) if options.tiny else GLOBE
-
-
-def _reset(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak(device: torch.device) -> float | None:
-    return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else None
 
 
 def _say(launch: Launch, row: dict) -> None:

@@ -15,6 +15,7 @@ from orbitds.train.memory import Memory, predict_memory
 from orbitds.train.mesh import make_mesh
 from orbitds.train.outline import Outline, outline_of
 from orbitds.train.setting import check_alike
+from orbitds.train.traffic import Talk, count_traffic
 
 _FLOAT32 = 4
 
@@ -44,6 +45,9 @@ class Plan:
     """How often each pair's samples are seen, on average."""
     memory: Memory
     """Of a process; of several pairs, for the largest."""
+    sent_bytes: dict[str, float]
+    """That a process sends in a step, by purpose; of several pairs, for the one with most. Empty
+    for one process, and for DeepSpeed, where they are not counted."""
     state_bytes: int
     """Of one state of the run, over all its files."""
     states: int
@@ -90,13 +94,16 @@ class Plan:
             ("", f"activations {_gib(memory.activations)}, gradients {_gib(memory.gradients)}"),
             ("  data", f"{_gib(memory.data)}: its samples, those read ahead, fields of the region"),
             ("on the host", f"{_gib(memory.host)} of weights and moments"),
+            ("network", f"{_gib(sum(self.sent_bytes.values()))} sent by a process in a step:"),
+            ("", ", ".join(f"{name} {_gib(size)}" for name, size in self.sent_bytes.items())),
             ("states", f"{self.states} kept of {_gib(self.state_bytes)} each"),
             ("checkpoint", _gib(self.checkpoint_bytes)),
             ("storage", f"{_gib(self.storage_bytes)} at most"),
         ]
         empty = {"  running mean": memory.average, "  gathered": memory.gathered}
         empty["on the host"] = memory.host
-        return "\n".join(f"{name:16}{text}" for name, text in rows if empty.get(name, 1))
+        empty["network"] = bool(self.sent_bytes)
+        return "\n".join(f"{name:16}{text}" for name, text in rows if text and empty.get(name, 1))
 
 
 def plan(config: TrainConfig, processes: int) -> Plan:
@@ -146,6 +153,9 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
     counts = [count(config, outline, inputs) for outline in outlines]
     memories = [predict_memory(config, one, inputs, mesh.sizes, samples) for one in outlines]
     memory = max(memories, key=lambda memory: memory.total)
+    talks: list[list[Talk]] = []
+    if config.parallel.engine == "torch":
+        talks = [count_traffic(config, one, inputs, mesh.sizes, samples) for one in outlines]
     seen = [share / sum(shares) * config.steps * config.batch_size for share in shares]
     parameters = counts[0].parameters
     trained = counts[0].trained
@@ -166,6 +176,7 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
             for outline, times in zip(outlines, seen, strict=True)
         },
         memory=memory,
+        sent_bytes=max(map(_by_purpose, talks), key=lambda sent: sum(sent.values()), default={}),
         state_bytes=(parameters + averaged) * _FLOAT32 + 2 * trained * _FLOAT32,
         states=_states(config.save, config.validate_every, config.steps),
         checkpoint_bytes=parameters * _FLOAT32 + _region_bytes(config, outlines[0]),
@@ -174,6 +185,13 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
 
 def _operations(counts: Sequence[Count], seen: Sequence[float]) -> float:
     return sum(one.operations * times for one, times in zip(counts, seen, strict=True))
+
+
+def _by_purpose(talks: Sequence[Talk]) -> dict[str, float]:
+    sent: dict[str, float] = {}
+    for talk in talks:
+        sent[talk.purpose] = sent.get(talk.purpose, 0.0) + talk.sent
+    return sent
 
 
 def _states(config: SaveConfig, validate_every: int, steps: int) -> int:
@@ -193,5 +211,7 @@ def _region_bytes(config: TrainConfig, outline: Outline) -> int:
     return _FLOAT32 * (len(outline.statics) * fine + months)
 
 
-def _gib(size: int) -> str:
+def _gib(size: int | float) -> str:
+    if size < 2**20:
+        return f"{size / 2**10:,.3g} KiB"
     return f"{size / 2**30:,.3g} GiB" if size >= 2**30 else f"{size / 2**20:,.3g} MiB"

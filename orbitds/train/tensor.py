@@ -12,6 +12,10 @@ from torch.distributed.tensor.parallel import (
 from orbitds.model.block import Block
 from orbitds.model.trunk import Trunk
 
+Pairs = tuple[tuple[str, str], ...]
+# The matrices of a block that belong together, by name.
+BLOCK_PAIRS: Pairs = (("query_key_value", "project"), ("mlp.0", "mlp.2"))
+
 
 def share_matrices(trunk: Trunk, axis: DeviceMesh) -> None:
     """Let the processes along an axis share the matrices of the trunk, in pairs.
@@ -44,20 +48,18 @@ def share_matrices(trunk: Trunk, axis: DeviceMesh) -> None:
                     f"Wanted a parallel.tensor that divides the {count} {what}, got {processes}. "
                     "Change it, or model.heads, model.width and model.mlp_ratio."
                 )
-        plan: dict[str, ParallelStyle] = {
-            "query_key_value": ColwiseParallel(),
-            "project": RowwiseParallel(),
-            "mlp.0": ColwiseParallel(),
-            "mlp.2": RowwiseParallel(),
-        }
-        parallelize_module(block, axis, plan)
-    parallelize_module(trunk.decode, axis, _pairs(trunk.decode.hidden))
+        parallelize_module(block, axis, _plan(BLOCK_PAIRS))
+    parallelize_module(trunk.decode, axis, _plan(decoder_pairs(trunk.decode.hidden)))
 
 
-def _pairs(hidden: nn.Sequential) -> dict[str, ParallelStyle]:
+def decoder_pairs(hidden: nn.Sequential) -> Pairs:
     """Return how the decoder's linear layers pair up; the last one, if alone, stays whole."""
     layers = [f"hidden.{place}" for place in range(0, len(hidden), 2)] + ["paint"]
+    return tuple(zip(layers[::2], layers[1::2], strict=False))
+
+
+def _plan(pairs: Pairs) -> dict[str, ParallelStyle]:
     plan: dict[str, ParallelStyle] = {}
-    for first, second in zip(layers[::2], layers[1::2], strict=False):
+    for first, second in pairs:
         plan |= {first: ColwiseParallel(), second: RowwiseParallel()}
     return plan

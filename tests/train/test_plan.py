@@ -82,6 +82,16 @@ def test_the_table_leaves_out_what_there_is_not(small):
     assert "on the host" not in told
 
 
+def test_what_a_process_sends_is_told_where_it_is_known(small):
+    assert set(small.sent_bytes) == {"weights", "gradients", "matrices", "numbers"}
+    assert min(small.sent_bytes.values()) > 0
+    assert "sent by a process in a step" in small.describe()
+    for run in (config(), config(parallel={"engine": "deepspeed"})):
+        alone = predict(run, [outline()], processes=1)
+        assert alone.sent_bytes == {}
+        assert "sent by" not in alone.describe()
+
+
 def test_a_dry_run_writes_nothing(orbitds, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ask = ("train", "--config", "smoke", "--dry-run", "--processes", 4)

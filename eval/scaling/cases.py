@@ -1,0 +1,90 @@
+"""What is measured: sizes of the model, and ways to share work among processes."""
+
+import math
+from typing import NamedTuple
+
+from training_run import GLOBE, TINY
+
+from orbitds.config import ModelConfig, model_preset
+
+FIELD_TILES = 16
+"""Tiles of the field of strong scaling."""
+
+
+class Size(NamedTuple):
+    """A size of the model."""
+
+    name: str
+    preset: str
+    batch: int
+    """Samples of a tile: times that are worked through at once."""
+    least: int = 1
+    """Processes that it takes."""
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        Size("9.5M", "reslim_9m_h128", 4),
+        Size("126M", "reslim_126m_h128", 4),
+        Size("1B", "reslim_1b", 1),
+        Size("10B", "reslim_10b_h128", 1, least=4),
+    )
+}
+
+
+class Case(NamedTuple):
+    """A way to share work."""
+
+    name: str
+    axes: dict[str, int]
+    """As of ``ParallelConfig``."""
+    parts: int = 1
+    """Tiles of a process in a step, one after another."""
+
+    @property
+    def told(self) -> str:
+        """The axes in words."""
+        return " x ".join(f"{axis} {size}" for axis, size in self.axes.items())
+
+    def samples(self, batch: int) -> int:
+        """Return the samples of a step over all processes."""
+        data = math.prod(self.axes.get(axis, 1) for axis in ("replicate", "tiles", "shard"))
+        return data * batch * self.parts
+
+
+def cases(size: Size, processes: int, heads: int) -> list[Case]:
+    """Return the ways to share work that so many processes have.
+
+    Where heads do not let all processes share a sample, those that can do, and the groups of them
+    take tiles.
+    """
+    found = [Case("fsdp", {"shard": processes})]
+    if processes >= 4:  # with two there is one copy of the weights, or nothing to share
+        found.append(Case("hsdp", {"replicate": 2, "shard": processes // 2}))
+    if size.least > 1:  # the weights do not fit a single process
+        return found
+    found.insert(0, Case("tiles", {"tiles": processes}))
+    if processes <= FIELD_TILES and FIELD_TILES % processes == 0:
+        found.append(Case("strong", {"tiles": processes}, FIELD_TILES // processes))
+    together = math.gcd(processes, heads)
+    for axis in ("sequence", "tensor") if together > 1 else ():
+        rest = {"tiles": processes // together} if together < processes else {}
+        found.append(Case(axis, {**rest, axis: together}))
+    return found
+
+
+def model_of(size: Size, *, tiny: bool) -> ModelConfig:
+    """Return the model of a size; a small one to rehearse."""
+    return TINY if tiny else model_preset(size.preset)
+
+
+def grid_of(*, tiny: bool) -> tuple[int, int]:
+    """Return rows and columns of a tile."""
+    return (8, 16) if tiny else GLOBE
+
+
+def settings_of(size: Size) -> dict:
+    """Return what else a run of a size is told."""
+    large = size.least > 1
+    return {"checkpointing": "full", "compile": False} if large else {"starts_here": True}

@@ -1,0 +1,230 @@
+"""Predictions for many GPUs, beside what is measured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import gcd, prod
+from typing import Any
+
+from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_of
+from scaling.cost import Cost, Losses, cost, fit_losses
+from scaling.machines import H200, with_host
+from scaling.network import Network
+from training_run import INPUTS, outline_of
+
+from orbitds.config import TrainConfig
+from orbitds.train.mesh import AXES
+from orbitds.train.traffic import Talk, count_traffic
+
+PROCESSES = (2, 4, 8, 64, 4096, 32768)
+# Of strong scaling, too.
+ALL_PROCESSES = (2, 4, 8, 16, 64, 4096, 32768)
+# Where weights are shared, over no more than a host; beyond, copies.
+SHARING = 8
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A case on so many GPUs."""
+
+    size: str
+    case: str
+    processes: int
+    axes: dict[str, int]
+    low: float
+    """Efficiency, if the loss of two GPUs grows as the delay of the latest."""
+    high: float
+    """Efficiency, if it stays that of two."""
+    cost: Cost
+    """Of the lower one."""
+    sent: float
+    """Bytes that a process sends in a step."""
+    measured: float | None
+    """Efficiency, where steps of it and of a process alone are measured."""
+    is_fitted: bool = False
+    """Whether its own measurement went into the prediction."""
+
+
+class Model:
+    """The model of cost, fitted to a measurement on two GPUs.
+
+    Parameters
+    ----------
+    measured
+        What ``bench_scaling.py measure`` wrote.
+    network
+        Of the machine; of the one that was measured, the host's link is fitted where collectives
+        were timed.
+    slower
+        How many times longer than on the measured machine computing takes.
+    cut
+        What ``bench_scaling.py cut`` wrote, of any numbers of processes.
+    """
+
+    def __init__(
+        self,
+        measured: Mapping[str, Any],
+        network: Network,
+        *,
+        slower: float = 1.0,
+        cut: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.network, self.slower = network, slower
+        self._cut = [row for one in cut for row in one["rows"] if "error" not in row]
+        self.rows = [row for row in measured["rows"] if "error" not in row]
+        own = network if slower == 1 else with_host(H200, measured)
+        self.losses = self._fitted(own)
+        self._own = own
+
+    def knows(self, size: Size) -> bool:
+        """Return whether what a process alone takes is measured, or follows from the least."""
+        needed = "one" if size.least == 1 else "fsdp"
+        return any((row["size"], row["case"]) == (size.name, needed) for row in self.rows)
+
+    def weak(self, size: Size, processes: int) -> Iterator[Prediction]:
+        """Predict a tile for each process."""
+        one = self._alone(size)
+        if size.least == 1:
+            yield self._predict(size, "tiles", {"tiles": processes}, one, one)
+        yield self._predict(size, "fsdp", sharing(processes), one, one)
+
+    def strong(self, size: Size, processes: int) -> Prediction:
+        """Predict a field of 16 tiles."""
+        one = self._alone(size)
+        parts = FIELD_TILES // processes
+        axes = {"tiles": processes}
+        return self._predict(size, "strong", axes, one * parts, one * parts, parts=parts)
+
+    def shared(self, size: Size, axis: str, processes: int) -> Prediction | None:
+        """Predict samples that processes share; None where nothing tells their computing.
+
+        It is that of the steps with communication cut out, or else of the share of computing that
+        each process does whole, which is fitted to two.
+        """
+        together = gcd(processes, model_of(size, tiny=False).heads)
+        if together == 1:
+            return None
+        one = self._alone(size)
+        axes = {axis: together}
+        if together < processes:
+            axes["tiles"] = processes // together
+        alike = [row for row in self._cut if (row["size"], row["case"]) == (size.name, axis)]
+        bare = next((row["ms"] for row in alike if row["axes"] == axes), None)
+        if bare is not None:
+            return self._predict(size, axis, axes, self.slower * bare / 1e3, one / together)
+        serial = self._serial(size, axis)
+        if serial is None:
+            return None
+        compute = one * (serial + (1 - serial) / together)
+        found = self._predict(size, axis, axes, compute, one / together)
+        return replace(found, is_fitted=processes == 2)
+
+    def _predict(
+        self,
+        size: Size,
+        case: str,
+        axes: dict[str, int],
+        compute: float,
+        ideal: float,
+        parts: int = 1,
+    ) -> Prediction:
+        sizes = {axis: axes.get(axis, 1) for axis in AXES}
+        talks = _talks(size, tuple(sizes.values()), parts)
+        both = [
+            cost(compute, talks, sizes, self.network, self.losses, grows=grows)
+            for grows in (True, False)
+        ]
+        return Prediction(
+            size.name,
+            case,
+            prod(sizes.values()),
+            axes,
+            ideal / both[0].step,
+            ideal / both[1].step,
+            both[0],
+            sum(talk.sent for talk in talks),
+            self._seen(size, case, axes, ideal) if self.slower == 1 else None,
+        )
+
+    def _alone(self, size: Size) -> float:
+        """Return the seconds of a process alone; of a size that fits none, from the least."""
+        for row in self.rows:
+            if row["size"] == size.name and row["case"] == "one":
+                return self.slower * row["ms"] / 1e3
+        row = next(row for row in self.rows if row["size"] == size.name and row["case"] == "fsdp")
+        sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
+        talks = _talks(size, tuple(sizes.values()), 1)
+        # what remains of the measured step; twice, for what is hidden depends on it
+        compute = whole = row["ms"] / 1e3
+        for _ in range(20):
+            told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
+            compute += whole - told.step
+        return self.slower * compute
+
+    def _serial(self, size: Size, axis: str) -> float | None:
+        """Return the share of computing that two processes each do whole."""
+        row = next(
+            (row for row in self.rows if row["size"] == size.name and row["case"] == axis), None
+        )
+        if row is None or row["axes"].get(axis) != 2:
+            return None
+        one = row.get("one_ms", 1e3 * self._alone(size) / self.slower) / 1e3
+        sizes = {name: row["axes"].get(name, 1) for name in AXES}
+        talks = _talks(size, tuple(sizes.values()), 1)
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            serial = (low + high) / 2
+            compute = one * (serial + (1 - serial) / 2)
+            told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
+            low, high = (serial, high) if told.step < row["ms"] / 1e3 else (low, serial)
+        return (low + high) / 2
+
+    def _seen(self, size: Size, case: str, axes: dict[str, int], ideal: float) -> float | None:
+        if size.least > 1:  # nobody knows what it takes alone
+            return None
+        for row in self.rows:
+            if (row["size"], row["case"], row.get("axes")) == (size.name, case, axes):
+                if "efficiency" in row:
+                    return row["efficiency"]
+                factor = row.get("one_ms", 1e3 * self._alone(size)) / (1e3 * self._alone(size))
+                return factor * 1e3 * ideal / row["ms"]
+        return None
+
+    def _fitted(self, network: Network) -> Losses:
+        points = []
+        for row in self.rows:
+            size = SIZES[row["size"]]
+            if row["case"] not in ("tiles", "fsdp") or size.least > 1 or not self.knows(size):
+                continue
+            sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
+            one = next(
+                other["ms"] / 1e3
+                for other in self.rows
+                if other["size"] == size.name and other["case"] == "one"
+            )
+            talks = _talks(size, tuple(sizes.values()), 1)
+            told = cost(one, talks, sizes, network, Losses(1, 1), grows=True)
+            points.append((row["ms"] / 1e3, told))
+        return fit_losses(points)
+
+
+def sharing(processes: int) -> dict[str, int]:
+    """Return how so many processes share weights: within a host, copies beyond."""
+    if processes <= SHARING:
+        return {"shard": processes}
+    return {"replicate": processes // SHARING, "shard": SHARING}
+
+
+@cache
+def _talks(size: Size, sizes: tuple[int, ...], parts: int) -> Sequence[Talk]:
+    told = {name: value for name, value in settings_of(size).items() if name != "starts_here"}
+    config = TrainConfig(
+        pair="random",
+        model=model_of(size, tiny=False),
+        dtype="bfloat16",
+        accumulate=parts,
+        batch_size=parts,
+        **told,
+    )
+    along = dict(zip(AXES, sizes, strict=True))
+    return count_traffic(config, outline_of(grid_of(tiny=False)), INPUTS, along, parts * size.batch)

@@ -1,0 +1,86 @@
+"""Measured and predicted rows as tables for people."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from scaling.cost import Cost
+from scaling.predict import ALL_PROCESSES, Prediction
+
+HEAD = ("size", "case", "ms", "samples/s", "efficiency", "exposed", "NCCL ms", "bare ms", "GiB")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return measured rows as Markdown; of a case that failed the reason."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
+    for row in rows:
+        name = row["case"]
+        if axes := row.get("axes"):
+            told = " x ".join(f"{axis} {size}" for axis, size in axes.items())
+            name += f" ({told}{', ' + str(row['parts']) + ' tiles' if row['parts'] > 1 else ''})"
+        if "error" in row:
+            lines.append(f"| {row['size']} | {name} | {row['error']} " + "| " * 6 + "|")
+            continue
+        profile = row.get("profile_ms", {})
+        cells = [
+            f"{row['ms']:.1f}",
+            _cell(row.get("samples_per_s"), "{:.2f}"),
+            _cell(row.get("efficiency"), "{:.3f}"),
+            _cell(row.get("exposed"), "{:.1%}"),
+            _cell(profile.get("nccl"), "{:.1f}"),
+            _cell(profile.get("exposed"), "{:.1f}"),
+            _cell(row.get("gib"), "{:.2f}"),
+        ]
+        lines.append(f"| {row['size']} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def efficiency_table(predictions: Iterable[Prediction]) -> str:
+    """Return efficiencies by size and number of GPUs as Markdown; where measured, that too.
+
+    What a measurement went into stands in brackets.
+    """
+    by_way: dict[tuple[str, str], dict[int, Prediction]] = {}
+    for one in predictions:
+        by_way.setdefault((one.size, one.case), {})[one.processes] = one
+    counts = [number for number in ALL_PROCESSES if any(number in way for way in by_way.values())]
+    head = ["size", "way", "2, measured", *(f"{number:,}" for number in counts)]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    for (size, case), way in by_way.items():
+        seen = way[2].measured if 2 in way else None
+        cells = [_cell(seen, "**{:.3f}**")]
+        cells += [_range(way[number]) if number in way else "" for number in counts]
+        lines.append(f"| {size} | {_WAYS[case]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def parts_table(predictions: Iterable[Prediction]) -> str:
+    """Return what steps are made of, in ms, as Markdown."""
+    names = ("computing", "waits", "exposed", "contention", "several")
+    assert len(names) == len(Cost._fields)
+    head = ["size", "way", "GPUs", *names, "step", "communication", "sent GB"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    for one in predictions:
+        told = [f"{1e3 * part:.1f}" for part in (*one.cost, one.cost.step)]
+        bare = (one.cost.waits + one.cost.exposed) / one.cost.step
+        cells = [f"{one.processes:,}", *told, f"{bare:.1%}", f"{one.sent / 1e9:.3g}"]
+        lines.append(f"| {one.size} | {_WAYS[one.case]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+_WAYS = {
+    "tiles": "tiles over copies",
+    "fsdp": "weights shared",
+    "strong": "16 tiles in all",
+    "sequence": "sequence",
+    "tensor": "tensor",
+}
+
+
+def _range(one: Prediction) -> str:
+    low, high = f"{one.low:.3f}", f"{one.high:.3f}"
+    told = low if low == high else f"{low} to {high}"
+    return f"({told})" if one.is_fitted else told
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)

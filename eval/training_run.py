@@ -1,0 +1,200 @@
+"""A model in training on random fields, as benchmarks of training take it."""
+
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from orbitds.config import ModelConfig, OptimConfig, ParallelConfig, TrainConfig
+from orbitds.data.batch import Sample
+from orbitds.data.loader import Loaded
+from orbitds.model.build import build
+from orbitds.tiles import TileGrid
+from orbitds.train.engine import TorchEngine
+from orbitds.train.launch import Launch
+from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.outline import Outline
+from orbitds.train.start import freeze
+from orbitds.train.step import Numbers, take_step
+
+GIB = 2**30
+INPUTS = tuple(f"variable_{number}" for number in range(23))
+OUTPUTS = ("total_precipitation_24hr", "2m_temperature_min", "2m_temperature_max")
+FACTOR = 4
+GLOBE = (180, 360)
+TINY = ModelConfig(width=16, depth=2, heads=2, decoder_depth=1, correction_width=4)
+
+
+class Run:
+    """A model in training on random fields.
+
+    Parameters
+    ----------
+    batch
+        Samples of a process in each part of a step.
+    parts
+        Of a step.
+    starts_here
+        Whether weights begin on the device: sooner, where all of them fit there.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        mesh: Mesh,
+        device: torch.device,
+        *,
+        grid: tuple[int, int],
+        batch: int,
+        outputs: Sequence[str] = OUTPUTS,
+        parts: int = 1,
+        starts_here: bool = False,
+        **changes: Any,  # noqa: ANN401  of TrainConfig
+    ) -> None:
+        settings = {
+            "pair": "random",
+            "model": model,
+            "dtype": "bfloat16" if device.type == "cuda" else "float32",
+            "compile": device.type == "cuda",
+            "accumulate": parts,
+            "batch_size": parts,
+            "optim": OptimConfig(lr=1e-4, warmup_steps=0),
+        }
+        self.config = TrainConfig(**(settings | changes))
+        self.mesh, self.device, self.grid, self.batch = mesh, device, grid, batch
+        self.outputs, self.number = tuple(outputs), 0
+        torch.manual_seed(0)
+        with device if starts_here else torch.device("cpu"):
+            built = build(model, inputs=INPUTS, outputs=self.outputs, factor=FACTOR)
+        freeze(built, self.config.freeze)
+        self.parameters = sum(weight.numel() for weight in built.parameters())
+        if not mesh.is_shared or mesh.sizes["tensor"] > 1:
+            built = built.to(device)
+        self.engine = TorchEngine(built, self.config, mesh)
+        pair = SimpleNamespace(outputs=self.outputs)
+        told = {"pair": pair, "tiles": SimpleNamespace(wraps=False), "forward": self._forward}
+        self.settings: Any = [SimpleNamespace(**told)]
+        self.sample = self._sample()
+
+    def step(self) -> float:
+        """Take a step and return its loss."""
+        return self._take().read()[0]
+
+    def in_parts(self, parts: int) -> None:
+        """Let further steps have so many parts."""
+        self.config = self.config.model_copy(update={"accumulate": parts, "batch_size": parts})
+
+    def step_ms(self, repeats: int) -> list[float]:
+        """Return times of steps that are each read to their loss."""
+        times = []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            self.step()
+            times.append(1e3 * (time.perf_counter() - begin))
+        return times
+
+    def times_ms(self, repeats: int = 10) -> list[float]:
+        """Return times from step to step after three to warm up.
+
+        As in a run the numbers of a step are read while the next one is at work.
+        """
+        pending, ends = self._take(), []
+        for _ in range(3 + repeats):
+            taken = self._take()
+            pending.read()
+            ends.append(1e3 * time.perf_counter())
+            pending = taken
+        pending.read()
+        return [later - end for end, later in itertools.pairwise(ends[2:])]
+
+    def median_ms(self, repeats: int = 10) -> float:
+        """Return the median of ``times_ms``."""
+        return statistics.median(self.times_ms(repeats))
+
+    def _take(self) -> Numbers:
+        self.number += 1
+        return take_step(
+            self.engine, self._parts(), self.settings, self.config, self.mesh, step=self.number
+        )
+
+    def _parts(self) -> Iterator[Loaded]:
+        for part in range(self.config.accumulate):
+            # another field for each part, at the price of one pass over it
+            yield Loaded(
+                0, self.sample._replace(coarse=self.sample.coarse + 1e-3 * part), [part], part
+            )
+
+    def _sample(self) -> Sample:
+        rows, columns = self.grid
+        batch, device = self.batch, self.device
+        generator = torch.Generator(device).manual_seed(self.mesh.data_rank)
+
+        def random(*shape: int) -> torch.Tensor:
+            return torch.randn(batch, *shape, device=device, generator=generator)
+
+        fine = (FACTOR * rows, FACTOR * columns)
+        none = torch.zeros(batch, 0, *fine, device=device)
+        coarse = random(len(INPUTS), rows, columns)
+        # something that can be learned
+        target = coarse[:, : len(self.outputs)] + 0.5
+        latitude = torch.linspace(89.5, -89.5, rows, device=device).expand(batch, -1)
+        longitude = torch.linspace(0.5, 359.5, columns, device=device).expand(batch, -1)
+        return Sample(
+            coarse=coarse,
+            fine=torch.nn.functional.interpolate(target, scale_factor=FACTOR),
+            weight=torch.ones(batch, 1, *fine, device=device),
+            statics=none,
+            fine_climatology=none,
+            coarse_climatology=none,
+            latitude_deg=latitude,
+            longitude_deg=longitude,
+            spacing_km=torch.tensor([112.0, 28.0], device=device).expand(batch, 2),
+        )
+
+    @staticmethod
+    def _forward(model: Any, batch: Sample, noise: None = None) -> Any:  # noqa: ANN401  as Setting
+        return model.predict(
+            batch.coarse,
+            latitude_deg=batch.latitude_deg,
+            longitude_deg=batch.longitude_deg,
+            spacing_km=batch.spacing_km,
+            noise=noise,
+        )
+
+
+def outline_of(grid: tuple[int, int], outputs: Sequence[str] = OUTPUTS) -> Outline:
+    """Return what a prediction wants to know of the data of a ``Run``."""
+    return Outline("random", INPUTS, tuple(outputs), (), FACTOR, TileGrid(*grid), 1, 0)
+
+
+def alone(call: Callable[[], Any], launch: Launch) -> Any:  # noqa: ANN401
+    """Call something in the main process while the others wait; all learn the result."""
+    told = [call() if launch.is_main else None]
+    if launch.master is not None:
+        dist.barrier()
+        dist.broadcast_object_list(told)
+    return told[0]
+
+
+def mesh_of(sizes: dict[str, int], launch: Launch, device: torch.device) -> Mesh:
+    """Lay processes out by the sizes of ``ParallelConfig``."""
+    return make_mesh(ParallelConfig(**sizes), launch, device)
+
+
+def reset(device: torch.device) -> None:
+    """Let go of memory, and of the highest of it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_gib(device: torch.device) -> float | None:
+    """Return the highest memory since the last reset; None where it is not a GPU's."""
+    return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else None

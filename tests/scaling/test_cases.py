@@ -1,0 +1,28 @@
+"""Which ways to share work are measured."""
+
+import math
+
+import pytest
+from scaling.cases import FIELD_TILES, SIZES, cases, model_of
+
+
+@pytest.mark.parametrize("processes", [2, 4, 8])
+@pytest.mark.parametrize("size", list(SIZES.values()), ids=list(SIZES))
+def test_the_axes_are_those_of_all_processes(size, processes):
+    found = cases(size, processes, model_of(size, tiny=False).heads)
+    assert found
+    for case in found:
+        assert math.prod(case.axes.values()) == processes
+    names = [case.name for case in found]
+    assert ("hsdp" in names) == (processes >= 4)
+    assert ("tiles" in names) == (size.name != "10B")
+
+
+def test_samples_of_a_step():
+    size = SIZES["9.5M"]  # two heads: of eight processes, two share a sample
+    found = {case.name: case for case in cases(size, 8, 2)}
+    assert found["tiles"].samples(4) == 32
+    assert found["hsdp"].samples(4) == 32
+    assert found["strong"].samples(4) == 4 * FIELD_TILES
+    assert found["sequence"].samples(4) == 16
+    assert found["sequence"].told == "tiles 4 x sequence 2"
