@@ -1,10 +1,10 @@
-"""Train one method on one task, predict the test period, and score it: one part of a benchmark.
+"""Train one method on one task and predict the test period: one part of a benchmark.
 
     ORBITDS_DATA=... python eval/bench_method.py wfde5_to_eobs_bavaria_5x unet --output bench
 
-What it may cost stands in eval/benchmarks/tasks.yaml. Training, prediction and scores go through
-the doors of users. A part that was stopped goes on where it was; one that is finished is left as it
-is. eval/bench_tasks.py starts many of these, and puts their scores into tables.
+What it may cost stands in eval/benchmarks/tasks.yaml. Training and prediction go through the doors
+of users. A part that was stopped goes on where it was; one that is finished is left as it is.
+eval/bench_tasks.py starts many of these, scores them, and makes the tables.
 """
 
 import argparse
@@ -18,16 +18,15 @@ import xarray as xr
 import yaml
 
 from orbitds.checkpoint import load_checkpoint
-from orbitds.config import EvalConfig, TrainConfig, parse
+from orbitds.config import TrainConfig, parse
 from orbitds.data.pair import open_pair
 from orbitds.device import choose_device
-from orbitds.eval.run import run as score
 from orbitds.resources import locate, read_yaml
 from orbitds.train.loop import run as train
 
 BENCHMARK = Path(__file__).parent / "benchmarks" / "tasks.yaml"
-# What a finished part leaves beside its scores, written last.
-RESULT = "result.json"
+# What a finished part leaves: the prediction, and what it cost, written last.
+PREDICTION, RESULT = "fine.nc", "result.json"
 # A rehearsal: no method learns anything from it.
 TINY = {"steps": 2, "batch_size": 2, "rates": [1e-3], "validations": 1}
 
@@ -39,7 +38,7 @@ def main() -> None:
 
 
 def do(task: str, method: str, output: Path, benchmark: Path, changes: dict[str, Any]) -> dict:
-    """Train a method at each learning rate, score the best on the test period, and tell of it.
+    """Train a method at each learning rate, predict the test period with the best, tell the cost.
 
     Parameters
     ----------
@@ -70,14 +69,7 @@ def do(task: str, method: str, output: Path, benchmark: Path, changes: dict[str,
     trained = time.perf_counter()
     best = min(runs, key=lambda run: run["validation"])
     checkpoint = folder / best["folder"] / "best"
-    _predict(pair, checkpoint, config, folder / "fine.nc")
-    predicted = time.perf_counter()
-    score(
-        EvalConfig(
-            prediction=str(folder / "fine.nc"), pair=pair, output=folder / "scores",
-            label=method, missing="mask", overwrite=True,
-        )
-    )  # fmt: skip
+    _predict(pair, checkpoint, config, folder / PREDICTION)
     device = choose_device(None)
     weights = load_checkpoint(str(checkpoint)).model.parameters()
     result = {
@@ -90,8 +82,7 @@ def do(task: str, method: str, output: Path, benchmark: Path, changes: dict[str,
         "best": best,
         "seconds": {
             "train": round(trained - started, 1),
-            "predict": round(predicted - trained, 1),
-            "score": round(time.perf_counter() - predicted, 1),
+            "predict": round(time.perf_counter() - trained, 1),
         },
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "torch": torch.__version__,

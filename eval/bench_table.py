@@ -1,8 +1,8 @@
-"""Put the scores of the parts of a benchmark into a table for each task: Markdown and JSON.
+"""Put the scores of a benchmark into a table for each task: Markdown and JSON.
 
     python eval/bench_table.py bench
 
-Reads what eval/bench_method.py left in the folder, whatever is finished; says what is not.
+Reads what eval/bench_tasks.py left in the folder, whatever is finished; says what is not.
 """
 
 import argparse
@@ -18,14 +18,13 @@ from bench_method import RESULT
 from orbitds.eval.baselines import DELTA, INTERPOLATIONS, METHODS
 from orbitds.eval.table import EVERYWHERE, METRICS, plain_name, units_of
 
-LOG = "log.txt"
+# Of each part, and of a task.
+LOG, SCORES = "log.txt", "scores/scores.json"
 COLUMNS = (
     "rmse", "bias", "r2", "r2_anomaly", "ssim", "psnr", "rmse_above_95", "rmse_above_99_7",
     "spectral_distance", "skill", "skill_delta",
 )  # fmt: skip
 SKILLS = ("skill", "skill_delta")
-# The same fields are scored beside each part: what differs by more has not seen the same data.
-TOLERANCE = 1e-6
 
 
 class Row(NamedTuple):
@@ -52,31 +51,23 @@ class TaskTable(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path) -> "TaskTable":
-        """Read the parts of a task; folders that are begun and not finished are the failed ones.
-
-        Raises
-        ------
-        ValueError
-            If two parts disagree on the simple methods: they were scored on other data.
-        """
-        rows: dict[tuple[str, str], Row] = {}
-        results, failed, scored = [], {}, ""
-        for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-            if not (part / RESULT).is_file():
-                failed[part.name] = _last_words(part / LOG)
-                continue
-            results.append(_read(part / RESULT))
-            scores = _read(part / "scores" / "scores.json")
-            scored = (
-                f"{scores['times']} times, {scores['first'][:10]} to {scores['last'][:10]}, on "
-                f"{scores['grid']}"
-            )
-            for row in _rows(scores["scores"]):
-                key = (row.variable, row.method)
-                if row.method in METHODS and key in rows:
-                    _check_same(rows[key], row, part)
-                rows.setdefault(key, row)
-        return cls(folder.name, scored, list(rows.values()), results, failed)
+        """Read what is known of a task; what is begun and not finished has failed."""
+        results, failed = [], {}
+        for part in sorted(path.parent for path in folder.glob(f"*/{LOG}")):
+            if (part / RESULT).is_file():
+                results.append(_read(part / RESULT))
+            else:
+                failed[part.name] = last_words(part / LOG)
+        if not (folder / SCORES).is_file():
+            if (folder / LOG).is_file():
+                failed["the scores"] = last_words(folder / LOG)
+            return cls(folder.name, "", [], results, failed)
+        scores = _read(folder / SCORES)
+        scored = (
+            f"{scores['times']} times, {scores['first'][:10]} to {scores['last'][:10]}, on "
+            f"{scores['grid']}"
+        )
+        return cls(folder.name, scored, _rows(scores["scores"]), results, failed)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -152,21 +143,6 @@ def _rows(records: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
-def _check_same(first: Row, second: Row, part: Path) -> None:
-    for key, value in first.value.items():
-        other = second.value[key]
-        same = value == other or (
-            value is not None
-            and other is not None
-            and math.isclose(value, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        )
-        if not same:
-            raise ValueError(
-                f"Wanted {first.method} to be the same in all parts of a task, got {key} {value} "
-                f"and {other} in {part}. They were scored on other data: remove one of them."
-            )
-
-
 def _by_variable(rows: list[Row]) -> list[tuple[str, list[Row]]]:
     ordered = sorted(rows, key=lambda row: row.variable)
     return [(name, list(group)) for name, group in groupby(ordered, key=lambda row: row.variable)]
@@ -233,7 +209,8 @@ def _list(items: Iterable[object]) -> str:
     return ", ".join(str(item) for item in items) or "none"
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """Return why a part is not finished, by the last line of its log."""
     lines = log.read_text(encoding="utf-8").split("\n") if log.is_file() else []
     words = [line.strip() for line in lines if line.strip()]
     return f"not finished; last heard: {words[-1] if words else 'nothing'}"
