@@ -6,7 +6,6 @@ The settings are those of `orbitds eval --config`. Each process writes the sums 
 `parts/` in the output folder; the one that finds all parts there writes the report, that of one
 process to rounding. torchrun, srun and SLURM arrays say the share by themselves, as in
 eval/slurm.sbatch. A part that is there already is not scored again.
-
 """
 
 import argparse
