@@ -1,6 +1,7 @@
 """One part of a benchmark: each of the shipped one parses; what is done is known again."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,7 @@ pytestmark = pytest.mark.skipif(not EVAL.is_dir(), reason="the scripts are those
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(EVAL))
-    import bench_method
-
-    return bench_method
+    return import_module("bench_method")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Tables of a benchmark: numbers of the scores, costs of the parts, what failed, plain words."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,7 @@ pytestmark = pytest.mark.skipif(not EVAL.is_dir(), reason="the scripts are those
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(EVAL))
-    import bench_table
-
-    return bench_table
+    return import_module("bench_table")
 
 
 def record(method, rmse, skill, *, variable=WIND, region="all"):

@@ -1,6 +1,7 @@
 """The benchmark: which parts there are, that failures are survived, and one rehearsal."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,7 @@ best = '{"rate": 1, "best_step": 1, "steps": 1, "seconds": 1}'
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(EVAL))
-    import bench_tasks
-
-    return bench_tasks
+    return import_module("bench_tasks")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A submission to CORDEX-ML-Bench: its folders and names, grids, units, what is missing."""
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,7 @@ pytestmark = pytest.mark.skipif(not EVAL.is_dir(), reason="the scripts are those
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(EVAL))
-    import cordex_submission
-
-    return cordex_submission
+    return import_module("cordex_submission")
 
 
 @pytest.fixture

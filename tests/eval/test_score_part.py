@@ -1,5 +1,6 @@
 """Parts of an evaluation by the script of the job array: the report is that of one process."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,7 @@ pytestmark = [
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(EVAL))
-    import score_part
-
-    return score_part
+    return import_module("score_part")
 
 
 @pytest.fixture
