@@ -21,7 +21,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
-	$(BIN)/shellcheck -x -P train train/slurm.sbatch train/sites/*.sh infer/slurm_array.sbatch
+	$(BIN)/shellcheck -x -P train train/slurm.sbatch train/sites/*.sh infer/slurm_array.sbatch eval/slurm.sbatch
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel
