@@ -8,6 +8,7 @@ import xarray as xr
 from orbitds.eval.assemble import found_of, table_of
 from orbitds.eval.evaluation import Evaluation
 from orbitds.eval.traits import traits_of
+from orbitds.metrics.part import load_part, save_part
 from orbitds.metrics.scores import Scores
 
 SUFFIX = ".safetensors"
@@ -31,7 +32,7 @@ def write_part(evaluation: Evaluation, folder: Path, share: tuple[int, int]) -> 
             scores = found.get(label, Scores(traits_of(label), evaluation.frame, ()))
             path = folder / _file(label, share)
             temporary = path.with_suffix(".tmp")
-            scores.save(temporary)
+            save_part(scores, temporary)
             temporary.replace(path)
 
 
@@ -56,7 +57,7 @@ def table_of_parts(evaluation: Evaluation, folder: Path, processes: int) -> xr.D
                     f"Wanted the scores of {processes} processes in {folder}, got none in "
                     f"{missing[0]} and {len(missing) - 1} more files. Run these processes again."
                 )
-            parts = [Scores.load(path, traits_of(label), evaluation.frame) for path in paths]
+            parts = [load_part(path, traits_of(label), evaluation.frame) for path in paths]
             found.append(found_of(label, reduce(Scores.merge, filter(_has_times, parts))))
     return table_of(found, evaluation.sides)
 

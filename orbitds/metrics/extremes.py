@@ -49,10 +49,7 @@ def extreme_errors(
     return bias, square.sqrt()
 
 
-def wet_sums(amount: Float[Tensor, "T N"], cells: Cells) -> Sums:
-    """Return the weight of wet days and the amount that falls on them; a missing cell is dry."""
-    wet = amount >= WET_DAY_MM
-    return {
-        "wet": cells.sums(wet.double()),
-        "wet_amount": cells.sums(torch.where(wet, amount, 0.0).double()),
-    }
+def wet_sums(amount: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
+    """Return the weight of wet days and the amount that falls on them, at each time."""
+    wet = weight * (amount >= WET_DAY_MM)
+    return {"wet": wet.sum(dim=-1), "wet_amount": torch.linalg.vecdot(wet, amount.double())}

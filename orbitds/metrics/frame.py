@@ -37,9 +37,14 @@ class When(NamedTuple):
         return SEASONS[self.month % 12 // 3]
 
     @property
+    def month_label(self) -> str:
+        """Year and month, as ``2004-01``."""
+        return f"{self.year:04d}-{self.month:02d}"
+
+    @property
     def block(self) -> str:
         """Third of a month, by which sums are kept: ``2004-01-2`` is that from the 11th on."""
-        return f"{self.year:04d}-{self.month:02d}-{min((self.day - 1) // 10, 2) + 1}"
+        return f"{self.month_label}-{min((self.day - 1) // 10, 2) + 1}"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from orbitds.metrics.cells import Cells
-
 COUNT = 4096
 Histogram = Float[np.ndarray, "R N"]
 
@@ -34,25 +32,35 @@ class Bins:
             return np.expm1(np.linspace(np.log1p(self.low), np.log1p(self.high), self.count + 1))
         return np.linspace(self.low, self.high, self.count + 1)
 
+    def logarithm(self) -> "Bins":
+        """Return the bins of log1p of the values: each lies in the same one as before.
+
+        Raises
+        ------
+        ValueError
+            If the bins are not of equal width in log1p, or begin below zero.
+        """
+        if not self.is_log1p or self.low < 0:
+            raise ValueError(
+                f"Wanted bins of equal width in log1p from 0 or more, got {self}. "
+                "Score the logarithm of amounts alone."
+            )
+        return Bins(float(np.log1p(self.low)), float(np.log1p(self.high)), count=self.count)
+
     def index(self, values: Float[Tensor, "*T N"]) -> Int64[Tensor, "*T N"]:
         """Return the bin of each value; missing values have any."""
-        low, high = self.low, self.high
         if self.is_log1p:
-            values = values.clamp(min=low).log1p()
-            low, high = float(np.log1p(low)), float(np.log1p(high))
-        scaled = ((values - low) * (self.count / (high - low))).nan_to_num_(0.0)
+            return self.logarithm().index(values.clamp(min=self.low).log1p())
+        scaled = ((values - self.low) * (self.count / (self.high - self.low))).nan_to_num_(0.0)
         # clamped as floats: what is infinite has no integer
         return scaled.clamp_(0, self.count - 1).long()
 
 
-def histogram(
-    index: Int64[Tensor, "T N"], weight: Float[Tensor, "T N"], cells: Cells, count: int
-) -> Float[Tensor, "A N2"]:
-    """Return the weight in each bin by patch of cells, summed over time, float64."""
-    patches = len(cells.edges) - 1
-    place = index if patches == 1 else index + count * cells.patch
-    found = torch.zeros(patches * count, dtype=torch.float64)
-    return found.scatter_add_(0, place.flatten(), weight.flatten()).view(patches, count)
+def add_to_histogram(
+    histogram: Float[Tensor, "B"], index: Int64[Tensor, "T N"], weight: Float[Tensor, "T N"]
+) -> None:
+    """Add the weight of values to the bins that they lie in, in place."""
+    histogram.scatter_add_(0, index.flatten(), weight.flatten())
 
 
 def quantile(
