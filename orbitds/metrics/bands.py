@@ -43,20 +43,30 @@ class Band:
 
     @cached_property
     def errors(self) -> Float[Tensor, "M T N"]:
-        """Each method minus truth, float64."""
-        return self.values[1:].double() - self.values[0].double()
+        """Each method minus truth."""
+        return self.values[1:] - self.values[0]
+
+    @cached_property
+    def weighted(self) -> Float[Tensor, "M T N"]:
+        """The errors times the area of their cell."""
+        return self.errors * self.light_weights
 
     @cached_property
     def weights(self) -> Float[Tensor, "T N"]:
-        """Area of each cell at each time, zero where the truth is missing."""
+        """Area of each cell at each time, zero where the truth is missing, float64."""
         if self.valid is None:
-            return self.weight.expand(self.values.shape[1:])
+            return self.weight.repeat(self.values.shape[1], 1)
         return self.weight * self.valid
 
+    @cached_property
+    def light_weights(self) -> Float[Tensor, "T N"]:
+        """The same in the precision of the values."""
+        return self.weights.to(self.values.dtype)
+
     def centred(self, offset: float) -> Float[Tensor, "T N"]:
-        """Return the truth about an offset, zero where missing, float64."""
-        truth = self.values[0].double() - offset
-        return truth if self.valid is None else truth * self.valid
+        """Return the truth about an offset, zero where missing."""
+        truth = self.values[0] - offset
+        return truth if self.valid is None else truth.mul_(self.valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +93,11 @@ class Goal:
         """Add a band to the sums by cell; return its sums by time."""
         truth = band.centred(self.traits.offset)
         count, total = self.cells[:, band.place]
-        count += len(truth) if band.valid is None else band.valid.sum(dim=0)
-        for one in truth:
-            total += one
-        for (total, squares), errors in zip(self.maps[..., band.place], band.errors, strict=True):
-            for one in errors:
-                total += one
-                squares.addcmul_(one, one)
+        count.add_(len(truth) if band.valid is None else band.valid.sum(dim=0))
+        total.add_(truth.sum(dim=0))
+        total, squares = self.maps[..., band.place].unbind(dim=1)
+        total.add_(band.errors.sum(dim=1))
+        squares.add_(band.errors.square().sum(dim=1))
         if self.peaks is not None:
             assert self.traits.extreme is not None
             peaks = self.peaks[:, band.place]
@@ -98,12 +106,12 @@ class Goal:
 
     def _sums(self, band: Band, truth: Float[Tensor, "T N"]) -> Sums:
         sums = truth_sums(truth, band.weights)
-        for method, error in zip(self.methods, band.errors, strict=True):
-            sums |= of(method, error_sums(error, truth, band.weights))
+        for method, weighted, error in zip(self.methods, band.weighted, band.errors, strict=True):
+            sums |= of(method, error_sums(weighted, error, truth))
         if self.traits.is_rain:
-            sums |= wet_sums(band.values[0], band.weights)
+            sums |= wet_sums(band.values[0], band.light_weights)
             for method, amount in zip(self.methods, band.values[1:], strict=True):
-                sums |= of(method, wet_sums(amount, band.weights))
+                sums |= of(method, wet_sums(amount, band.light_weights))
         if band.members is not None:
             members, observed = band.members.double(), band.values[0].double()
             sums |= ensemble.ensemble_sums(members, observed, band.weights)
@@ -136,9 +144,10 @@ class Found:
 
     def add(self, band: Band, sums: Sums, place: Int64[Tensor, "T N"]) -> None:
         """Add sums by time, squared errors by the bin of the truth, and ranks."""
-        self.moments[..., band.patch] += torch.stack(list(sums.values()), dim=1)
-        for row, error in zip(self.tails[len(band.values) :], band.errors, strict=True):
-            add_to_histogram(row[band.patch], place, error.square().mul_(band.weights))
+        self.moments[..., band.patch] += torch.stack([one.double() for one in sums.values()], dim=1)
+        squares = (band.weighted * band.errors).double()
+        for row, square in zip(self.tails[len(band.values) :], squares, strict=True):
+            add_to_histogram(row[band.patch], place, square)
         if band.members is not None:
             self.ranks += ensemble.rank_weights(band.members, band.values[0], band.weights)
 

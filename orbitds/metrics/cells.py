@@ -74,13 +74,17 @@ class Cells:
         return self.sums(torch.ones_like(self.weight))
 
     def sort(
-        self, field: Shaped[Tensor, "*T H W"], place: slice = slice(None)
+        self,
+        field: Shaped[Tensor, "*T H W"],
+        place: slice = slice(None),
+        *,
+        out: Tensor | None = None,
     ) -> Shaped[Tensor, "*T N"]:
-        """Return the cells of fields in sorted order, or some of these."""
+        """Return the cells of fields in sorted order, or some of these, perhaps in ``out``."""
         flat = field.flatten(-2)
         if self.order is None:
-            return flat[..., place]
-        return torch.index_select(flat, -1, self.order[place])
+            return flat[..., place] if out is None else out.copy_(flat[..., place])
+        return torch.index_select(flat, -1, self.order[place], out=out)
 
     def unsort(self, values: Float[Tensor, "*T N"]) -> Float[Tensor, "*T H W"]:
         """Return fields from cells in sorted order."""

@@ -20,10 +20,10 @@ def highest(
     values: Float[Tensor, "M T N"], valid: Bool[Tensor, "T N"] | None, extreme: Extreme
 ) -> Float[Tensor, "M N"]:
     """Return the extreme over time of each cell, times its sign; -inf where nothing is valid."""
-    signed = values if SIGNS[extreme] > 0 else -values
+    sign = SIGNS[extreme]
     if valid is not None:
-        signed = signed.masked_fill(~valid, -torch.inf)
-    return signed.amax(dim=1)
+        values = values.masked_fill(~valid, -sign * torch.inf)
+    return values.amax(dim=1) if sign > 0 else -values.amin(dim=1)
 
 
 def extreme_errors(
@@ -52,4 +52,4 @@ def extreme_errors(
 def wet_sums(amount: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
     """Return the weight of wet days and the amount that falls on them, at each time."""
     wet = weight * (amount >= WET_DAY_MM)
-    return {"wet": wet.sum(dim=-1), "wet_amount": torch.linalg.vecdot(wet, amount.double())}
+    return {"wet": wet.sum(dim=-1), "wet_amount": torch.linalg.vecdot(wet, amount)}

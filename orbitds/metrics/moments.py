@@ -14,13 +14,16 @@ Values = Float[np.ndarray, "*D R"]
 
 
 def truth_sums(truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
-    """Return the sums of each time over the truth about an offset.
+    """Return the sums of each time over the truth about an offset, in float64.
+
+    A variance is the small difference of two of them.
 
     Parameters
     ----------
     weight
         Area of each cell, zero where the truth is missing.
     """
+    truth, weight = truth.double(), weight.double()
     weighted = truth * weight
     return {
         "weight": weight.sum(dim=-1),
@@ -30,14 +33,21 @@ def truth_sums(truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sum
 
 
 def error_sums(
-    error: Float[Tensor, "T N"], truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]
+    weighted: Float[Tensor, "T N"], error: Float[Tensor, "T N"], truth: Float[Tensor, "T N"]
 ) -> Sums:
-    """Return the sums of each time over the error, the truth being about an offset."""
-    weighted = error * weight
+    """Return the sums of each time over the error, the truth being about an offset.
+
+    In the precision of the fields: no score is a small difference of these.
+
+    Parameters
+    ----------
+    weighted
+        The error times the area of its cell.
+    """
     return {
         "error": weighted.sum(dim=-1),
         "error_squared": torch.linalg.vecdot(weighted, error),
-        "error_absolute": torch.linalg.vector_norm(weighted, 1, dim=-1),
+        "error_absolute": weighted.abs().sum(dim=-1),
         "error_truth": torch.linalg.vecdot(weighted, truth),
     }
 

@@ -16,7 +16,7 @@ from orbitds.metrics.frame import Frame, Traits, When
 from orbitds.metrics.steps import RegionSums, Step
 
 # Cells of a field that are worked on at once: a few times, or one large field.
-CHUNK_CELLS = 2**20
+CHUNK_CELLS = 2**22
 # Parts of the cells that are worked on side by side; how many does not depend on the machine.
 SHARES = 8
 Fields = dict[str, Float[Tensor, "T H W"]]

@@ -50,14 +50,18 @@ class Step:
     def band(self, patch: int, place: slice) -> Band:
         """Return some sorted cells of one patch."""
         sort, valid, members = self.cells.sort, None, None
-        values = torch.stack([sort(field, place) for field in (self.truth, *self.fields.values())])
+        fields = (self.truth, *self.fields.values())
+        weight = self.cells.weight[place]
+        values = self.truth.new_empty(len(fields), len(self.truth), len(weight))
+        for field, out in zip(fields, values, strict=True):
+            sort(field, place, out=out)
         if self.members is not None:
             members = sort(self.members, place)
         if self.valid is not None:
             valid = sort(self.valid, place)
-            values = values.masked_fill(~valid, 0)
+            values.masked_fill_(~valid, 0)
             members = None if members is None else members.masked_fill(~valid, 0)
-        return Band(patch, place, self.cells.weight[place], values, valid, members)
+        return Band(patch, place, weight, values, valid, members)
 
     def whole(self, places: list[int]) -> "Step":
         """Return some of the times, zero where the truth is missing, without coarse and members."""

@@ -50,10 +50,8 @@ def test_cells_without_truth_have_no_extreme():
 
 
 def test_wet_days_have_a_millimetre_or_more():
-    frame = frame_of()
-    amount = torch.zeros(1, 18, 27, dtype=torch.float64)
-    amount[0, 0, 0], amount[0, 9, 9], amount[0, 17, 2] = 1.0, 0.99, 30.0
-    sums = wet_sums(frame.cells.sort(amount), frame.cells)
-    area = frame.area[:, 0]
-    assert float(sums["wet"][0, 0]) == pytest.approx(float(area[0] + area[17]))
-    assert float(sums["wet_amount"][0, 0]) == pytest.approx(float(area[0] + 30 * area[17]))
+    amount, weight = torch.zeros(1, 6).double(), torch.tensor([[1.0, 2, 4, 8, 16, 0]]).double()
+    amount[0] = torch.tensor([1.0, 0.99, 30.0, 0.0, -5.0, 50.0])  # the last one is missing
+    sums = wet_sums(amount, weight)
+    assert float(sums["wet"][0]) == 1 + 4
+    assert float(sums["wet_amount"][0]) == 1 + 4 * 30
