@@ -60,7 +60,7 @@ def test_rmse_above_a_percentile(level):
     squared = (fields["bilinear"] - truth) ** 2
     errors = histogram(WARM, truth, squared)
     (found,) = histograms(WARM, truth)
-    got = rmse_above(found, errors, level)[0]
+    got = rmse_above(found, errors, np.array([level]))[0, 0]
     above = truth > np.quantile(truth, level)
     assert got == pytest.approx(float(squared[above].mean().sqrt()), rel=3e-3)
 
@@ -90,7 +90,7 @@ def test_each_value_lies_within_the_edges_of_its_bin():
 
 def test_nothing_has_no_quantile():
     assert np.isnan(quantile(np.zeros((2, 5)), np.arange(6.0), LEVELS)).all()
-    assert np.isnan(rmse_above(np.zeros((2, 5)), np.zeros((2, 5)), 0.5)).all()
+    assert np.isnan(rmse_above(np.zeros((2, 5)), np.zeros((2, 5)), np.array([0.5]))).all()
 
 
 def test_logarithms_lie_in_the_same_bins():
@@ -100,3 +100,17 @@ def test_logarithms_lie_in_the_same_bins():
     np.testing.assert_allclose(np.expm1(RAIN.logarithm().edges), RAIN.edges, atol=1e-9)
     with pytest.raises(ValueError, match="bins of equal width in log1p"):
         WARM.logarithm()
+
+
+def test_dry_cells_do_not_exceed_a_percentile_that_is_dry():
+    rng = np.random.default_rng(0)
+    amount = np.where(rng.random((60, 24, 36)) < 0.8, 0.0, rng.gamma(0.7, 8, (60, 24, 36)) + 0.1)
+    truth, squared = torch.from_numpy(amount), torch.from_numpy(rng.gamma(2, 1, amount.shape))
+    got = rmse_above(
+        histogram(RAIN, truth, torch.ones_like(truth)),
+        histogram(RAIN, truth, squared),
+        np.array([0.68, 0.95]),
+    )[0]
+    for level, value in zip((0.68, 0.95), got, strict=True):
+        above = amount > np.quantile(amount, level)
+        assert value == pytest.approx(squared.numpy()[above].mean() ** 0.5, rel=3e-3)
