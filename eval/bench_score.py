@@ -24,6 +24,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from orbitds.eval.evaluate import evaluate
+from orbitds.eval.options import Options
 from orbitds.eval.sides import Sides
 from orbitds.eval.stream import DETAILED_TIMES, stream
 from orbitds.variables import variable
@@ -86,7 +87,7 @@ def _score(options: argparse.Namespace, folder: str) -> None:
     """Score all fields, up to the table."""
     # as large a share of detailed times as ten years have
     detailed = max(1, min(options.days, DETAILED_TIMES * options.days // TEN_YEARS))
-    evaluate(*_opened(options, folder), detailed_times=detailed)
+    evaluate(*_opened(options, folder), Options(detailed_times=detailed))
 
 
 def _opened(options: argparse.Namespace, folder: str) -> tuple[xr.Dataset, xr.Dataset]:

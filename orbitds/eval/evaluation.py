@@ -1,30 +1,29 @@
 """An evaluation made ready: which fields are scored on which frame, by how many threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
 from orbitds.data.values import Missing, check_values
+from orbitds.eval.options import Simple
 from orbitds.eval.sides import Sides
 from orbitds.eval.stream import DETAILED_TIMES, Read, dates, stream, tensor
 from orbitds.eval.table import LOGARITHM
 from orbitds.eval.traits import is_amount, traits_of
 from orbitds.metrics.consistency import Borders
-from orbitds.metrics.frame import Frame, When
+from orbitds.metrics.frame import Frame, Traits, When
 from orbitds.metrics.scores import Scores
+from orbitds.metrics.structure import Window
 from orbitds.variables import variable
 
 # Cells of the times for which the fields of all methods are made at once.
 PART_CELLS = 2**22
 FIRST_MEMBER = "{} (first member)"
-# What gives the fields of the simple methods of one variable, from a block of coarse data.
-Simple = Callable[[xr.Dataset, str], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +45,7 @@ class Evaluation:
     masks: dict[str, np.ndarray]
     tile_borders: tuple[list[int], list[int]] | None = None
     detailed_times: int = DETAILED_TIMES
+    ssim: Window = "uniform"
 
     @cached_property
     def frame(self) -> Frame:
@@ -91,6 +91,15 @@ class Evaluation:
                 torch.set_num_threads(threads)  # what a thread sets, later ones inherit
         return found
 
+    def traits(self, label: str) -> Traits:
+        """Return what scores must know of a variable, or of the logarithm of one."""
+        return replace(traits_of(label), window=self.ssim)
+
+    @cached_property
+    def when(self) -> list[When]:
+        """All times; which of them are detailed depends on all of them, whoever scores them."""
+        return dates(self.sides.truth["time"], self.detailed_times)
+
     def labels(self, name: str) -> tuple[str, ...]:
         """Return what is scored of a variable: itself, and the logarithm of an amount."""
         return (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
@@ -102,7 +111,7 @@ class Evaluation:
         fields, truth, members = self._fields(name, read)
         for label in self.labels(name):
             if label not in found:
-                found[label] = Scores(traits_of(label), self.frame, tuple(fields), len(members))
+                found[label] = Scores(self.traits(label), self.frame, tuple(fields), len(members))
         own, *logarithm = (found[label] for label in self.labels(name))
         own.add(
             fields,
@@ -141,8 +150,6 @@ class Evaluation:
         sides["truth"] = self.sides.truth[name]
         if self.sides.coarse is not None and name in self.sides.coarse:
             sides["coarse"] = self.sides.coarse[name]
-        # which times are detailed depends on all of them, whoever scores them
-        when = dates(self.sides.truth["time"], self.detailed_times)
         for part, block in stream(sides, name, share):
             check_values(name, block["truth"].values, missing="mask")
-            yield when[part], block
+            yield self.when[part], block

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
-# Cells that are worked on at once: a dozen of their values in float64 stay in a cache of 1 MB or two.
+# Cells that are worked on at once: what is made of them on the way stays in a cache of 1 or 2 MB.
 BAND_CELLS = 2**15
 # Regions whose membership fits into one integer beside the number of an earlier group.
 _BITS = 32

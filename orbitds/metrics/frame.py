@@ -14,6 +14,7 @@ from orbitds.metrics.cells import Cells
 from orbitds.metrics.consistency import Borders
 from orbitds.metrics.extremes import Extreme
 from orbitds.metrics.spectrum import Rings
+from orbitds.metrics.structure import Window
 from orbitds.metrics.tails import Bins
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
@@ -59,6 +60,8 @@ class Traits:
     """Whether values are amounts of a day in mm: then wet days and fractions count."""
     extreme: Extreme | None = None
     """Which extreme of the year is looked for."""
+    window: Window = "uniform"
+    """Window of the structural similarity."""
 
     @property
     def offset(self) -> float:

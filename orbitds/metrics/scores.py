@@ -192,9 +192,7 @@ class Scores:
         self.names[kind] = tuple(sums)
         self._put_blocks(kind, torch.stack(list(sums.values()), dim=1), when)
 
-    def _put_blocks(
-        self, kind: str, values: Float[Tensor, "T *K"], when: Sequence[When]
-    ) -> None:
+    def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: Sequence[When]) -> None:
         """Add values of times to their blocks."""
         for block in dict.fromkeys(at.block for at in when):
             places = [place for place, at in enumerate(when) if at.block == block]
@@ -269,7 +267,7 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
                 scores._put_blocks(kind, values, detailed)
 
 
-def _call(task: Callable[[], Any]) -> Any:
+def _call(task: Callable[[], Any]) -> Any:  # noqa: ANN401  each task has its own result
     return task()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from orbitds.metrics import consistency, fractions
 from orbitds.metrics.bands import Band
 from orbitds.metrics.cells import Cells
 from orbitds.metrics.frame import Frame, Traits
-from orbitds.metrics.structure import SSIM_WINDOW, fast_ssim_map, seven_sum
+from orbitds.metrics.structure import WIDTHS, fast_ssim_map, gaussian_ssim_map
 
 # Sums over regions at each time, by name.
 RegionSums = dict[str, Float[Tensor, "T R"]]
@@ -103,21 +104,21 @@ def similarity(step: Step, traits: Traits) -> RegionSums:
 
     Those of a method carry its name.
     """
-    shape, cells = step.cells.shape, step.cells
-    if min(shape) < SSIM_WINDOW:
+    cells, width = step.cells, WIDTHS[traits.window]
+    if min(cells.shape) < width:
         nothing = torch.zeros(len(step.truth), len(cells.members), dtype=torch.float64)
         return {"ssim_weight": nothing} | {f"ssim|{method}": nothing for method in step.fields}
-    whole = None
-    if step.valid is not None:
-        whole = seven_sum(step.valid.float()) == SSIM_WINDOW**2
+    if step.valid is None:
+        whole = torch.ones(1, *(size - width + 1 for size in cells.shape), dtype=torch.bool)
+    else:
+        share = F.avg_pool2d(step.valid.float()[:, None], width, stride=1)[:, 0]
+        whole = share > 1 - 0.5 / width**2
+    similar = fast_ssim_map if traits.window == "uniform" else gaussian_ssim_map
     sums = {}
     for method, field in step.fields.items():
-        found = fast_ssim_map(field, step.truth, traits.data_range, traits.offset)
-        if whole is not None:
-            found = found.where(whole, 0)
-        sums[f"ssim|{method}"] = _at_centres(found, cells, SSIM_WINDOW)
-    counts = torch.ones(1, shape[0] - 6, shape[1] - 6) if whole is None else whole.float()
-    weight = _at_centres(counts, cells, SSIM_WINDOW)
+        found = similar(field, step.truth, traits.data_range, traits.offset)
+        sums[f"ssim|{method}"] = _at_centres(found.where(whole, 0), cells, width)
+    weight = _at_centres(whole.float(), cells, width)
     return {"ssim_weight": weight.expand(len(step.truth), -1)} | sums
 
 
@@ -139,9 +140,7 @@ def fraction_sums(step: Step, traits: Traits) -> RegionSums:
         return found
 
     truth = counts(step.truth)
-    squares = {
-        key: _at_centres(count.square(), step.cells, key[1]) for key, count in truth.items()
-    }
+    squares = {key: _at_centres(count.square(), step.cells, key[1]) for key, count in truth.items()}
     sums = {}
     for method, field in step.fields.items():
         for key, count in counts(field).items():
@@ -154,7 +153,7 @@ def fraction_sums(step: Step, traits: Traits) -> RegionSums:
 
 
 def block_errors(step: Step, frame: Frame) -> RegionSums:
-    """Return the sums of squared errors of block means against the coarse field, if there is one."""
+    """Return the sums of squared errors of block means against the coarse field, if any."""
     if step.coarse is None:
         return {}
     assert frame.factor is not None

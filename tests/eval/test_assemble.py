@@ -4,7 +4,7 @@ import numpy as np
 
 from orbitds.eval.assemble import REFERENCES, found_of, table_of
 from orbitds.eval.evaluate import prepare
-from orbitds.eval.table import METRICS
+from orbitds.eval.metric import METRICS
 from tests.eval.test_evaluate import rainy
 
 

@@ -38,7 +38,7 @@ def run(config):
 
 def score(*sides, **told):
     """Return the main table of an evaluation in memory."""
-    return Table.of(evaluate(*sides, **told))
+    return Table.of(evaluate(*sides, Options(**told)))
 
 
 def weather(*, seed=0, times=5, rows=12, columns=18, first_edge=0.0):

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orbitds.eval.table import (
-    METRICS,
-    PROBABILITIES,
-    SEASONS,
-    blank,
-    long_name_of,
-    plain_name,
-    units_of,
-)
+from orbitds.eval.metric import METRICS
+from orbitds.eval.table import PROBABILITIES, SEASONS, blank, long_name_of, plain_name, units_of
 
 RAIN, WARM = "total_precipitation_24hr", "2m_temperature"
 

@@ -27,9 +27,7 @@ def sums_of(missing=0.1, *, shift=0.0, scale=1.0):
         values.append((prediction.numpy()[chosen], truth.numpy()[chosen], weight))
         weights = (frame.area * (valid & mask)).flatten(1)
         rows.append(truth_sums(centred, weights) | error_sums(error * weights, error, centred))
-    sums = {
-        name: np.array([float(row[name].sum()) for row in rows]) for name in rows[0]
-    }
+    sums = {name: np.array([float(row[name].sum()) for row in rows]) for name in rows[0]}
     return sums, values
 
 
@@ -56,7 +54,9 @@ def test_pearson_is_scipys_where_cells_are_alike():
     fields, truth = weather(3)
     centred, error = (truth - OFFSET).flatten(1), (fields["model"] - truth).flatten(1)
     sums = truth_sums(centred, torch.ones_like(error)) | error_sums(error, error, centred)
-    got = moments.pearson({name: value.sum(dim=0, keepdim=True).numpy() for name, value in sums.items()})
+    got = moments.pearson(
+        {name: value.sum(dim=0, keepdim=True).numpy() for name, value in sums.items()}
+    )
     expected = stats.pearsonr(fields["model"].flatten(), truth.flatten()).statistic
     assert got[0] == pytest.approx(expected, rel=1e-11)
 

@@ -106,9 +106,7 @@ def test_the_logarithm_added_on_the_way_is_that_added_alone():
     fields, truth = weather(40, missing=0.02, kind="rain")
     when = days(40, detailed={0, 9, 30})
     traits = replace(RAIN, bins=RAIN.bins.logarithm(), is_rain=False)
-    own, along, alone = (
-        Scores(one, FRAME, tuple(fields)) for one in (RAIN, traits, traits)
-    )
+    own, along, alone = (Scores(one, FRAME, tuple(fields)) for one in (RAIN, traits, traits))
     own.add(fields, truth, when, logarithm=along)
     logs = {method: field.clamp(min=0).log1p() for method, field in fields.items()}
     alone.add(logs, truth.log1p(), when)

@@ -10,7 +10,6 @@ from orbitds.metrics.structure import ssim_map
 from orbitds.metrics.tails import Bins
 from tests.metrics.frames import frame_of, weather
 
-
 WARM = Traits(100.0, Bins(170.0, 350.0))
 RAIN = Traits(300.0, Bins(0.0, 2000.0, is_log1p=True), is_rain=True)
 
