@@ -78,8 +78,10 @@ def _tile_borders(tiles: tuple[int, int], sides: Sides) -> tuple[list[int], list
     rows, columns = (size // factor for size in sides.grid.shape)
     cut = TileGrid(rows, columns, *tiles, halo_cells=0).tiles
     starts = {(tile.core_rows.start, tile.core_columns.start) for tile in cut}
-    edges = ({place[axis] * factor for place in starts} - {0} for axis in (0, 1))
-    return tuple(sorted(edge) for edge in edges)
+    before_rows, before_columns = (
+        sorted({place[axis] * factor for place in starts} - {0}) for axis in (0, 1)
+    )
+    return before_rows, before_columns
 
 
 def method_label(name: str) -> str:

@@ -1,6 +1,5 @@
 """All sums of one variable: streamed over time, kept by block of time, merged, saved."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from orbitds.metrics import steps
 from orbitds.metrics.bands import Found, Goal, add_bands
+from orbitds.metrics.checks import check_fields, check_kin, check_times
 from orbitds.metrics.frame import Frame, Traits, When
 from orbitds.metrics.steps import RegionSums, Step
 
@@ -84,7 +84,8 @@ class Scores:
             If a prediction is NaN where the truth is not, or a time was added before. Then nothing
             is added.
         """
-        self._check(fields, truth, when)
+        check_times(when, self.sums)
+        check_fields({method: fields[method] for method in self.methods}, truth)
         forms = (self,) if logarithm is None else (self, logarithm)
         for chunk in _chunks(when, truth[0].numel()):
             step = Step.of(
@@ -117,10 +118,7 @@ class Scores:
         ValueError
             If they are not parts of one evaluation, or share a time. Then nothing is added.
         """
-        self._check_kin(other)
-        _check_new(
-            {key for kind, key in other.sums if kind == "steps" and (kind, key) in self.sums}
-        )
+        check_kin(self, other)
         self.names |= other.names
         for key, value in other.sums.items():
             # copied: what a thread has allocated it can use again, if nothing of it stays
@@ -135,43 +133,6 @@ class Scores:
         """Return all sums of a kind, in the order of their keys."""
         keys = sorted(key for found, key in self.sums if found == kind)
         return {key: self.sums[kind, key] for key in keys}
-
-    def _check_kin(self, other: "Scores") -> None:
-        """Refuse sums that cannot be added to these."""
-        for what in ("methods", "traits", "members"):
-            mine, theirs = getattr(self, what), getattr(other, what)
-            if mine != theirs:
-                raise ValueError(
-                    f"Wanted parts of one evaluation, got {what} {mine} and {theirs}. "
-                    "Score all parts in the same way."
-                )
-        if self.frame is not other.frame and self.frame.fingerprint != other.frame.fingerprint:
-            raise ValueError(
-                "Wanted parts on one grid with the same regions, got two. "
-                "Score all parts in the same way."
-            )
-        for kind in self.names.keys() & other.names.keys():
-            if self.names[kind] != other.names[kind]:
-                unlike = sorted(set(self.names[kind]) ^ set(other.names[kind]))
-                raise ValueError(
-                    f"Wanted parts of one evaluation, got unlike sums: {unlike}. "
-                    "Score all parts in the same way."
-                )
-
-    def _check(self, fields: Fields, truth: Tensor, when: Sequence[When]) -> None:
-        """Refuse a prediction with gaps, and a time that was there before."""
-        labels = Counter(at.label for at in when)
-        _check_new({at for at, count in labels.items() if count > 1 or ("steps", at) in self.sums})
-        valid = ~truth.isnan()
-        for method in self.methods:
-            if fields[method].sum().isfinite():
-                continue
-            lost = int((fields[method].isnan() & valid).sum())
-            if lost:
-                raise ValueError(
-                    f"Wanted {method!r} wherever there is truth, got NaN in {lost} of "
-                    f"{int(valid.sum())} cells. Check the downscaling, or mask the truth there."
-                )
 
     def _put_found(self, found: Found, blocks: RegionSums, when: Sequence[When]) -> None:
         """Add the sums over patches of times of one month, and those over coarse cells."""
@@ -280,11 +241,3 @@ def _chunks(when: Sequence[When], cells: int) -> Iterator[slice]:
         if ends or stop - start == most:
             yield slice(start, stop)
             start = stop
-
-
-def _check_new(twice: set[str]) -> None:
-    if twice:
-        raise ValueError(
-            f"Wanted each time once, got {min(twice)} twice, and {len(twice) - 1} more. "
-            "Give each process its own times."
-        )

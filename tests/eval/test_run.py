@@ -14,6 +14,7 @@ from orbitds.data.climatology import Climatology
 from orbitds.data.pair import open_pair, stack
 from orbitds.eval.baselines import LAPSE
 from orbitds.eval.evaluate import evaluate
+from orbitds.eval.options import Options
 from orbitds.eval.report import Table
 from orbitds.eval.run import run as report
 from orbitds.grid import block_mean

@@ -1,7 +1,6 @@
 """The table of scores: its shape, its names, and that it survives a file."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
 from orbitds.eval.metric import METRICS
@@ -70,19 +69,6 @@ def test_a_table_survives_a_file(tmp_path):
     ds.to_netcdf(tmp_path / "scores.nc")
     with xr.open_dataset(tmp_path / "scores.nc") as back:
         xr.testing.assert_identical(back.load(), ds)
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_metrics_are_told_in_words(name):
-    row = METRICS[name]
-    assert len(row.title) <= 18
-    assert row.meaning
-    assert not row.meaning.endswith(".")
-    assert 0 <= row.digits <= 4
-
-
-def test_titles_differ():
-    assert len({row.title for row in METRICS.values()}) == len(METRICS)
 
 
 def test_the_logarithm_of_a_variable_has_its_own_name_and_unit():
