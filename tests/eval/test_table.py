@@ -43,7 +43,7 @@ def example(*, members=0, rows=6, columns=9, times=24, seed=0):
     ds["low"][:], ds["high"][:] = ds["value"] - 0.05, ds["value"] + 0.05
     return ds.assign_attrs(
         times=times, first="2004-01-01", last="2005-12-14", grid="6 x 9 cells", blocks=times,
-        block="month",
+        block="month", detailed_times=times, ssim_window="7 x 7 cells",
     )  # fmt: skip
 
 
