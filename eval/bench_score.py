@@ -12,6 +12,7 @@ import platform
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +24,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from orbitds.eval.evaluate import evaluate
+from orbitds.eval.options import Options
 from orbitds.eval.sides import Sides
 from orbitds.eval.stream import DETAILED_TIMES, stream
 from orbitds.variables import variable
@@ -49,36 +51,43 @@ def main() -> None:
             for side in ("prediction", "truth"):
                 _made(options, side).to_zarr(Path(folder) / side, consolidated=False)
         size = 2 * len(VARIABLES) * options.days * options.rows * options.columns * 4 / GIGA
-        seconds = {}
+        spent = {}
         for work in (_read, _score):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                took, peak = pool.submit(work, options, folder).result()
-            seconds[work] = took
+                took, cpu, peak = pool.submit(_measured, work, options, folder).result()
+            spent[work] = took, cpu
             _say(
-                f"{work.__name__[1:]:>6}: {took:8.1f} s, {size / took:6.3f} GB/s, "
-                f"peak memory {peak / GIGA:.2f} GB"
+                f"{work.__name__[1:]:>6}: {took:8.1f} s, {cpu:8.1f} s of processors, "
+                f"{size / took:6.3f} GB/s, peak memory {peak / GIGA:.2f} GB"
             )
-        _say(f"scoring takes {seconds[_score] / seconds[_read]:.2f} times as long as reading alone")
+        took, cpu = (mine / read for mine, read in zip(spent[_score], spent[_read], strict=True))
+        _say(f"scoring takes {took:.2f} times as long as reading alone, {cpu:.2f} of processors")
 
 
-def _read(options: argparse.Namespace, folder: str) -> tuple[float, float]:
+def _measured(
+    work: Callable[[argparse.Namespace, str], None], options: argparse.Namespace, folder: str
+) -> tuple[float, float, float]:
+    """Return seconds, those of processors, and the peak of memory in bytes."""
+    start, cpu = time.perf_counter(), time.process_time()
+    work(options, folder)
+    took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return took, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _read(options: argparse.Namespace, folder: str) -> None:
     """Read all fields as an evaluation does."""
     sides = Sides.of(*_opened(options, folder))
-    start = time.perf_counter()
     for name in sides.names:
         fields = {"prediction": sides.prediction[name], "truth": sides.truth[name]}
         for _ in stream(fields, name):
             pass
-    return time.perf_counter() - start, _peak()
 
 
-def _score(options: argparse.Namespace, folder: str) -> tuple[float, float]:
-    """Score all fields; the peak includes the table."""
-    start = time.perf_counter()
+def _score(options: argparse.Namespace, folder: str) -> None:
+    """Score all fields, up to the table."""
     # as large a share of detailed times as ten years have
     detailed = max(1, min(options.days, DETAILED_TIMES * options.days // TEN_YEARS))
-    evaluate(*_opened(options, folder), detailed_times=detailed)
-    return time.perf_counter() - start, _peak()
+    evaluate(*_opened(options, folder), Options(detailed_times=detailed))
 
 
 def _opened(options: argparse.Namespace, folder: str) -> tuple[xr.Dataset, xr.Dataset]:
@@ -115,10 +124,6 @@ def _made(options: argparse.Namespace, side: str) -> xr.Dataset:
 def _day(patterns: np.ndarray, day: int, units: str) -> np.ndarray:
     field = patterns[day % PATTERNS][None] + np.float32(np.sin(day / 58))
     return field.clip(min=0) if units == "mm" else field
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _options() -> argparse.Namespace:

@@ -142,6 +142,11 @@ class EvalConfig(Frozen):
     regions: tuple[str, ...] | None = None
     """Regions to score apart: names, or GeoJSON files of polygons; land, sea and belts of latitude
     by default."""
+    tiles: str | None = Field(None, pattern=r"^[1-9]\d*x[1-9]\d*$")
+    """Into how many rows and columns of tiles the prediction was cut, such as `2x4`: then the seam
+    index says how visible their borders are."""
+    ssim: Literal["uniform", "gaussian"] = "uniform"
+    """Window of the structural similarity: 7 x 7 cells, or 11 x 11 cells with Gaussian weights."""
     missing: Literal["error", "mask"] = "error"
     """Whether cells without a prediction are an error, or are left out of the scores."""
     label: str | None = None

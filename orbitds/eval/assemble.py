@@ -7,12 +7,13 @@ import numpy as np
 import xarray as xr
 
 from orbitds.eval.baselines import DELTA
-from orbitds.eval.sides import Sides
-from orbitds.eval.stream import dates
-from orbitds.eval.table import EVERYWHERE, LONGEST_SERIES, METRICS, PROBABILITIES, blank
+from orbitds.eval.evaluation import Evaluation
+from orbitds.eval.metric import METRICS
+from orbitds.eval.table import EVERYWHERE, LONGEST_SERIES, PROBABILITIES, blank
 from orbitds.metrics import curves
 from orbitds.metrics.results import Scalars, blocks_of, scalars
 from orbitds.metrics.scores import Scores
+from orbitds.metrics.structure import WINDOWS
 
 # The method that each skill score is measured against.
 REFERENCES = {"skill": "bilinear", "skill_delta": DELTA}
@@ -57,9 +58,9 @@ def found_of(name: str, scores: Scores) -> Found:
     )
 
 
-def table_of(found: Sequence[Found], sides: Sides) -> xr.Dataset:
+def table_of(found: Sequence[Found], evaluation: Evaluation) -> xr.Dataset:
     """Return the table of scores of all variables."""
-    when = dates(sides.truth["time"])
+    sides, when = evaluation.sides, evaluation.when
     place = {at.label: index for index, at in enumerate(when)}
     first = found[0]
     time = sides.truth["time"][[place[label] for label in first.labels]]
@@ -85,6 +86,7 @@ def table_of(found: Sequence[Found], sides: Sides) -> xr.Dataset:
     return table.assign_attrs(
         times=first.times, first=when[0].label[:10], last=when[-1].label[:10],
         grid=str(sides.grid), blocks=blocks, block=block,
+        detailed_times=sum(at.is_detailed for at in when), ssim_window=WINDOWS[evaluation.ssim],
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def baselines(
     climatology: tuple[Tensor, Tensor] | None = None,
     is_ratio: bool = False,
     relief: Float[Tensor, "Hf Wf"] | None = None,
+    lapse_rate: float = LAPSE_RATE,
 ) -> dict[str, Float[Tensor, "T Hf Wf"]]:
     """Return the fine field by each simple method, in physical units.
 
@@ -41,6 +42,8 @@ def baselines(
     relief
         Height of the fine cells above the interpolated relief, in metres, of a temperature near the
         surface; with it, bilinear interpolation corrected by the lapse rate is among the methods.
+    lapse_rate
+        In kelvin for each metre up.
     """
     fields = {
         method: interpolate(coarse, factor, method, periodic=periodic) for method in INTERPOLATIONS
@@ -49,7 +52,7 @@ def baselines(
     lowest = 0.0 if is_ratio else -torch.inf
     fields["bicubic"] = fields["bicubic"].clamp(min=lowest)
     if relief is not None:
-        fields[LAPSE] = fields["bilinear"] + LAPSE_RATE * relief
+        fields[LAPSE] = fields["bilinear"] + lapse_rate * relief
     if climatology is not None:
         fine = climatology[0]
         smooth = interpolate(climatology[1], factor, "bicubic", periodic=periodic)
@@ -90,6 +93,28 @@ def relief_of(
         for field in (area * orography, area)
     )
     return orography - interpolate(total / weight, factor, "bilinear", periodic=periodic)
+
+
+def fitted_lapse_rate(
+    climatology: tuple[Float[Tensor, "T Hf Wf"], Float[Tensor, "T H W"]],
+    relief: Float[Tensor, "Hf Wf"],
+    area: Float[Tensor, "Hf Wf"],
+    *,
+    periodic: bool,
+) -> float:
+    """Return the lapse rate with which bilinear interpolation errs least, in kelvin a metre.
+
+    Least squares over the cells and months of a fine and a coarse climatology, weighted by area;
+    that of the standard atmosphere where the relief is flat.
+    """
+    fine, coarse = climatology
+    factor = fine.shape[-1] // coarse.shape[-1]
+    missed = fine - interpolate(coarse, factor, "bilinear", periodic=periodic)
+    weight = area * ~missed.isnan()
+    squares = float((weight * relief.square()).double().sum())
+    if squares < float(weight.double().sum()):  # less than a metre on average
+        return LAPSE_RATE
+    return float((weight * relief * missed.nan_to_num(nan=0.0)).double().sum()) / squares
 
 
 def follows_relief(name: str) -> bool:

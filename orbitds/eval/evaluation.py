@@ -1,33 +1,29 @@
 """An evaluation made ready: which fields are scored on which frame, by how many threads."""
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
 from orbitds.data.values import Missing, check_values
+from orbitds.eval.options import Simple
 from orbitds.eval.sides import Sides
 from orbitds.eval.stream import DETAILED_TIMES, Read, dates, stream, tensor
 from orbitds.eval.table import LOGARITHM
 from orbitds.eval.traits import is_amount, traits_of
 from orbitds.metrics.consistency import Borders
-from orbitds.metrics.frame import Frame, When
+from orbitds.metrics.frame import Frame, Traits, When
 from orbitds.metrics.scores import Scores
+from orbitds.metrics.structure import Window
 from orbitds.variables import variable
 
-# Cells of the times that a thread takes at once; it works on them chunk by chunk.
+# Cells of the times for which the fields of all methods are made at once.
 PART_CELLS = 2**22
-# Threads at most: each holds some 200 MB of a field of 720 x 1440 cells while it works.
-MOST_WORKERS = 4
 FIRST_MEMBER = "{} (first member)"
-# What gives the fields of the simple methods of one variable, from a block of coarse data.
-Simple = Callable[[xr.Dataset, str], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +45,7 @@ class Evaluation:
     masks: dict[str, np.ndarray]
     tile_borders: tuple[list[int], list[int]] | None = None
     detailed_times: int = DETAILED_TIMES
+    ssim: Window = "uniform"
 
     @cached_property
     def frame(self) -> Frame:
@@ -79,60 +76,52 @@ class Evaluation:
             This process and how many there are: each takes a part of the times.
         """
         found: dict[str, Scores] = {}
-        for part in self._parts(name, share):
-            for label, scores in part.items():
-                if label not in found:
-                    found[label] = replace(scores, names={}, sums={})
-                found[label].take(scores)
-        return found
-
-    def labels(self, name: str) -> tuple[str, ...]:
-        """Return what is scored of a variable: itself, and the logarithm of an amount."""
-        return (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
-
-    def _parts(self, name: str, share: tuple[int, int]) -> Iterator[dict[str, Scores]]:
-        """Yield the scores of a few times after another, worked on by several threads."""
-        _ = self.frame.cells, self.frame.rings.ring, self.frame.coarse_weight  # made once
         threads = torch.get_num_threads()
-        # operations on one field are too short to be shared: each thread has its own times
-        workers = min(threads, MOST_WORKERS)
-        waiting: deque[Future[dict[str, Scores]]] = deque()
         steps = max(1, PART_CELLS // self.frame.area.numel())
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        _ = self.frame.cells, self.frame.rings.ring, self.frame.rings.taper  # made once
+        # what a thread does at once is too short to be shared by more of them
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 for when, read in self._read(name, share):
                     for start in range(0, len(when), steps):
                         part = slice(start, start + steps)
                         fields = {side: field[part] for side, field in read.items()}
-                        if len(waiting) == workers:
-                            yield waiting.popleft().result()
-                        waiting.append(pool.submit(self._part, name, fields, when[part]))
-                while waiting:
-                    yield waiting.popleft().result()
+                        self._add(found, name, fields, when[part], pool)
             finally:
                 torch.set_num_threads(threads)  # what a thread sets, later ones inherit
-                for future in waiting:
-                    future.cancel()
+        return found
 
-    def _part(self, name: str, read: Read, when: list[When]) -> dict[str, Scores]:
-        """Return the scores of a few times, of a variable and of its logarithm."""
+    def traits(self, label: str) -> Traits:
+        """Return what scores must know of a variable, or of the logarithm of one."""
+        return replace(traits_of(label), window=self.ssim)
+
+    @cached_property
+    def when(self) -> list[When]:
+        """All times; which of them are detailed depends on all of them, whoever scores them."""
+        return dates(self.sides.truth["time"], self.detailed_times)
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Return what is scored of a variable: itself, and the logarithm of an amount."""
+        return (name, LOGARITHM.format(name)) if is_amount(variable(name)) else (name,)
+
+    def _add(
+        self, found: dict[str, Scores], name: str, read: Read, when: list[When], pool: Executor
+    ) -> None:
+        """Add a few times to the scores of a variable and of its logarithm."""
         fields, truth, members = self._fields(name, read)
-        coarse = tensor(read["coarse"]) if "coarse" in read else None
-        own = Scores(traits_of(name), self.frame, tuple(fields), len(members))
-        own.add(fields, truth, when, coarse=coarse, members=members if len(members) else None)
-        labels = self.labels(name)
-        if len(labels) == 1:
-            return {name: own}
-        label = labels[1]
-        logarithm = Scores(traits_of(label), self.frame, tuple(fields), len(members))
-        # no coarse field: the logarithm of a mean is not the mean of logarithms
-        logarithm.add(
-            {method: _logarithm(field) for method, field in fields.items()},
-            _logarithm(truth),
+        for label in self.labels(name):
+            if label not in found:
+                found[label] = Scores(self.traits(label), self.frame, tuple(fields), len(members))
+        own, *logarithm = (found[label] for label in self.labels(name))
+        own.add(
+            fields,
+            truth,
             when,
-            members=_logarithm(members) if len(members) else None,
+            coarse=tensor(read["coarse"]) if "coarse" in read else None,
+            members=members if len(members) else None,
+            logarithm=logarithm[0] if logarithm else None,
+            run=pool.map,
         )
-        return {name: own, label: logarithm}
 
     def _fields(self, name: str, read: Read) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the fields of all methods, the truth, and the members of an ensemble."""
@@ -161,13 +150,6 @@ class Evaluation:
         sides["truth"] = self.sides.truth[name]
         if self.sides.coarse is not None and name in self.sides.coarse:
             sides["coarse"] = self.sides.coarse[name]
-        # which times are detailed depends on all of them, whoever scores them
-        when = dates(self.sides.truth["time"], self.detailed_times)
         for part, block in stream(sides, name, share):
             check_values(name, block["truth"].values, missing="mask")
-            yield when[part], block
-
-
-def _logarithm(values: Tensor) -> Tensor:
-    # what a method leaves below zero is none of the amount
-    return values.clamp(min=0).log1p()
+            yield self.when[part], block

@@ -9,7 +9,8 @@ import xarray as xr
 from orbitds.eval import charts
 from orbitds.eval.charts import spelled
 from orbitds.eval.html import Cell, Row, figure, folded, image, page, paragraph, table, terms
-from orbitds.eval.table import EVERYWHERE, METRICS, SCALARS, SEASONS
+from orbitds.eval.metric import METRICS
+from orbitds.eval.table import EVERYWHERE, SCALARS, SEASONS
 from orbitds.eval.verdict import best_of, verdict
 
 # Metrics of the key table, and how those of a group are called.
@@ -50,7 +51,8 @@ def render(scores: xr.Dataset, *, provenance: Sequence[tuple[str, str]] = ()) ->
     attrs = scores.attrs
     over = (
         f"{own}, scored over {attrs['times']} times, {attrs['first']} to {attrs['last']}, on "
-        f"{attrs['grid']}; weighted by area."
+        f"{attrs['grid']}; weighted by area. Similarity (windows of {attrs['ssim_window']}), "
+        f"fractions, spectra and borders are those of {attrs['detailed_times']} of these times."
     )
     body = [
         "<header>",

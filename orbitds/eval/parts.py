@@ -7,7 +7,7 @@ import xarray as xr
 
 from orbitds.eval.assemble import found_of, table_of
 from orbitds.eval.evaluation import Evaluation
-from orbitds.eval.traits import traits_of
+from orbitds.metrics.part import load_part, save_part
 from orbitds.metrics.scores import Scores
 
 SUFFIX = ".safetensors"
@@ -28,10 +28,10 @@ def write_part(evaluation: Evaluation, folder: Path, share: tuple[int, int]) -> 
         found = evaluation.scores(name, share)
         for label in evaluation.labels(name):
             # with more processes than blocks of time some have nothing to tell, and say so
-            scores = found.get(label, Scores(traits_of(label), evaluation.frame, ()))
+            scores = found.get(label, Scores(evaluation.traits(label), evaluation.frame, ()))
             path = folder / _file(label, share)
             temporary = path.with_suffix(".tmp")
-            scores.save(temporary)
+            save_part(scores, temporary)
             temporary.replace(path)
 
 
@@ -56,9 +56,9 @@ def table_of_parts(evaluation: Evaluation, folder: Path, processes: int) -> xr.D
                     f"Wanted the scores of {processes} processes in {folder}, got none in "
                     f"{missing[0]} and {len(missing) - 1} more files. Run these processes again."
                 )
-            parts = [Scores.load(path, traits_of(label), evaluation.frame) for path in paths]
+            parts = [load_part(path, evaluation.traits(label), evaluation.frame) for path in paths]
             found.append(found_of(label, reduce(Scores.merge, filter(_has_times, parts))))
-    return table_of(found, evaluation.sides)
+    return table_of(found, evaluation)
 
 
 def _has_times(scores: Scores) -> bool:

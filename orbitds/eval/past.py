@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
 
 from orbitds.catalog import open_dataset
 from orbitds.data.align import common_times, in_order_of_time, take, whole_cells
@@ -12,6 +14,7 @@ from orbitds.data.climatology import Climatology
 from orbitds.data.door import declared_missing, enter
 from orbitds.data.find import recognised
 from orbitds.data.pair import Pair, open_pair
+from orbitds.eval.baselines import fitted_lapse_rate, follows_relief, months_climatology
 from orbitds.eval.quantiles import QuantileMap
 from orbitds.grid import Grid
 from orbitds.region import Region
@@ -37,6 +40,17 @@ class Past:
         """Return where it is from, for people."""
         first, last = (str(time)[:10] for time in (self.times[0], self.times[-1]))
         return f"{self.name}, {first} to {last}, {len(self.times)} times"
+
+    def lapse_rates(
+        self, relief: Float[Tensor, "Hf Wf"], area: Float[Tensor, "Hf Wf"], *, periodic: bool
+    ) -> dict[str, float]:
+        """Return the lapse rates of the temperatures near the surface, in kelvin for each metre."""
+        rates, months = {}, np.arange(1, 13)
+        for output, name in enumerate(self.outputs):
+            means = months_climatology(self.region, output, months)
+            if follows_relief(name) and means is not None:
+                rates[name] = fitted_lapse_rate(means, relief, area, periodic=periodic)
+        return rates
 
 
 def learn(pair: Pair, names: Sequence[str], grid: Grid, factor: int) -> Past:

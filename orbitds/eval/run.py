@@ -21,6 +21,7 @@ from orbitds.data.door import enter
 from orbitds.data.pair import open_pair
 from orbitds.eval.baselines import METHODS
 from orbitds.eval.evaluate import evaluate
+from orbitds.eval.options import Options
 from orbitds.eval.past import Past, learn, training_period
 from orbitds.eval.report import FILES, write_report
 from orbitds.eval.sides import Sides, common_variables
@@ -51,18 +52,18 @@ def run(config: EvalConfig) -> xr.Dataset:
             sides = Sides.of(prediction, truth, coarse, missing=config.missing)
             past = _past(config, sides)
             methods = Beside.of(sides, checkpoint, past, others, config)
-            notes = _notes(past, sides)
-        scores = evaluate(
-            prediction,
-            truth,
+            notes = _notes(past, sides, methods.simple.lapse_rates)
+        options = Options(
             coarse=coarse,
             checkpoint=checkpoint,
             missing=config.missing,
             label=config.label,
             region_names=config.regions,
+            tiles=_tiles(config),
             simple=None if methods is None else methods.fields,
+            ssim=config.ssim,
         )
-        scores = scores.assign_attrs(notes)
+        scores = evaluate(prediction, truth, options).assign_attrs(notes)
         write_report(scores, config.output, _provenance(config, prediction, checkpoint, past))
     return scores
 
@@ -115,6 +116,13 @@ class Beside:
         return found
 
 
+def _tiles(config: EvalConfig) -> tuple[int, int] | None:
+    if config.tiles is None:
+        return None
+    rows, columns = map(int, config.tiles.split("x"))
+    return rows, columns
+
+
 def _truth_and_coarse(config: EvalConfig, stack: ExitStack) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Return the two as they are, or the test years of a pair."""
     if config.truth is None:
@@ -153,18 +161,22 @@ def _placed(label: str, ds: xr.Dataset, sides: Sides, config: EvalConfig) -> xr.
     return own.isel(latitude=place[0], longitude=place[1])
 
 
-def _notes(past: Past | None, sides: Sides) -> dict[str, str]:
+def _notes(past: Past | None, sides: Sides, lapse_rates: Mapping[str, float]) -> dict[str, str]:
     """Return what a reader must know of the simple methods."""
     if past is None:
         return {}
     known = np.isin(sides.truth["time"].values, past.times).sum()
     told = {"simple_methods_learned_from": past.told}
+    notes = [
+        f"The lapse rate of {name} is {1000 * rate:.2f} K/km, fitted to the training period."
+        for name, rate in lapse_rates.items()
+    ]
     if known:
-        told["notes"] = (
+        notes.append(
             f"Delta change and quantile mapping have learned from {known} of the "
             f"{sides.truth.sizes['time']} times that are scored: there they know the answer."
         )
-    return told
+    return told | ({"notes": " ".join(notes)} if notes else {})
 
 
 def _provenance(

@@ -1,6 +1,6 @@
 """All simple methods for the blocks of an evaluation: what each needs is made once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +12,7 @@ from orbitds.data.gaps import fill_gaps
 from orbitds.data.statics import statics_for
 from orbitds.data.values import check_values
 from orbitds.eval.baselines import (
+    LAPSE_RATE,
     QUANTILES,
     baselines,
     follows_relief,
@@ -36,6 +37,9 @@ class SimpleMethods:
         Training period, for quantile mapping.
     relief
         Height of the fine cells above the interpolated relief in metres, for the lapse rate.
+    lapse_rates
+        Of variables that the training period knows, in kelvin for each metre up; that of the
+        standard atmosphere for others.
     """
 
     coarse_grid: Grid
@@ -44,6 +48,7 @@ class SimpleMethods:
     outputs: Sequence[str] = ()
     past: Past | None = None
     relief: Tensor | None = field(default=None, repr=False)
+    lapse_rates: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def on(
@@ -75,15 +80,17 @@ class SimpleMethods:
                 f"Wanted coarse data coarser than the truth, got both on {grid}. "
                 "Give the data that the prediction was made from, or leave `coarse` out."
             )
-        relief = None
+        relief, area = None, torch.from_numpy(grid.area).float()
         if any(follows_relief(name) for name in names):
             orography = torch.from_numpy(statics_for(grid, ("orography",))["orography"].values)
-            area = torch.from_numpy(grid.area).float()
             relief = relief_of(orography, area, factor, periodic=coarse_grid.periodic)
         region, outputs = (None, ()) if past is None else (past.region, past.outputs)
         if past is None and checkpoint is not None and checkpoint.region is not None:
             region, outputs = checkpoint.region.cut(grid, factor), checkpoint.outputs
-        return cls(coarse_grid, factor, region, outputs, past, relief)
+        rates = {}
+        if past is not None and relief is not None:
+            rates = past.lapse_rates(relief, area, periodic=coarse_grid.periodic)
+        return cls(coarse_grid, factor, region, outputs, past, relief, rates)
 
     def fields(self, coarse: xr.Dataset, name: str) -> dict[str, Tensor]:
         """Return the fine fields of one variable by each method that can be had, [T, Hf, Wf].
@@ -108,6 +115,7 @@ class SimpleMethods:
             climatology=climatology,
             is_ratio=scales_by_ratio(name),
             relief=self.relief if follows_relief(name) else None,
+            lapse_rate=self.lapse_rates.get(name, LAPSE_RATE),
         )
         if self.past is not None and name in self.past.maps:
             fields[QUANTILES] = self.past.maps[name].apply(fields["bilinear"], months)

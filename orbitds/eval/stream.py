@@ -17,7 +17,7 @@ BLOCK_CELLS = 2**23
 # Chunks of up to so many blocks are read whole, rather than once for each of their blocks.
 LARGEST_CHUNK = 4
 # Times at which structure is measured: spectra and similarity of more of them say the same.
-DETAILED_TIMES = 1000
+DETAILED_TIMES = 365
 
 
 def stream(

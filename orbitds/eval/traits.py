@@ -13,10 +13,9 @@ def traits_of(name: str) -> Traits:
     """Return the traits of a variable, or of ``log1p(...)`` of one."""
     plain, is_logarithm = plain_name(name)
     row = variable(plain)
-    low, high = row.plausible
+    bins = Bins(*row.plausible, is_log1p=is_amount(row))
     if is_logarithm:
-        return Traits(math.log1p(row.range), Bins(0.0, math.log1p(high)))
-    bins = Bins(low, high, is_log1p=is_amount(row))
+        return Traits(math.log1p(row.range), bins.logarithm())
     return Traits(row.range, bins, is_amount(row) and row.period == "day", _extreme(row))
 
 

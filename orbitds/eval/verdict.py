@@ -5,7 +5,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from orbitds.eval.table import EVERYWHERE, METRICS, plain_name
+from orbitds.eval.metric import METRICS
+from orbitds.eval.table import EVERYWHERE, plain_name
 
 # The simple methods a model is held against, and the metrics that do so.
 RIVALS = {"bilinear": "skill", "delta change": "skill_delta"}

@@ -25,12 +25,18 @@ def redraw(
     ----------
     Efron and Tibshirani 1993, An Introduction to the Bootstrap; blocks: Kuensch 1989.
     """
-    count = len(sums)
+    times = times_drawn(len(sums), draws=draws, seed=seed)
+    return None if times is None else np.tensordot(times, sums, axes=1)
+
+
+def times_drawn(
+    count: int, *, draws: int = DRAWS, seed: int = 0
+) -> Float[np.ndarray, "D B"] | None:
+    """Return how often each of the blocks is drawn; None where there are too few of them."""
     if count < LEAST_BLOCKS:
         return None
     rng = np.random.default_rng(seed)
-    times = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
-    return np.tensordot(times, sums, axes=1)
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
 
 
 def interval(

@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from orbitds.metrics.cells import Cells
 from orbitds.metrics.moments import Sums, ratio
 
 
@@ -29,12 +28,12 @@ def fair_crps_map(
 
 
 def ensemble_sums(
-    members: Float[Tensor, "M T N"], truth: Float[Tensor, "T N"], cells: Cells
+    members: Float[Tensor, "M T N"], truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]
 ) -> Sums:
-    """Return the sums over CRPS and the variance of two or more members; 0 where missing."""
+    """Return the sums of each time over CRPS and the variance of two or more members."""
     return {
-        "crps": cells.sums(fair_crps_map(members, truth)),
-        "member_variance": cells.sums(members.var(dim=0)),
+        "crps": torch.linalg.vecdot(fair_crps_map(members, truth), weight),
+        "member_variance": torch.linalg.vecdot(members.var(dim=0), weight),
     }
 
 
@@ -51,10 +50,7 @@ def spread_skill(
 
 
 def rank_weights(
-    members: Float[Tensor, "M T N"],
-    truth: Float[Tensor, "T N"],
-    valid: Bool[Tensor, "T N"] | None,
-    cells: Cells,
+    members: Float[Tensor, "M T N"], truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]
 ) -> Float[Tensor, "M_1"]:
     """Return the weight of the cells whose truth has each rank among the members.
 
@@ -63,9 +59,6 @@ def rank_weights(
     count = len(members)
     below = (members < truth).sum(dim=0)
     equal = (members == truth).sum(dim=0)
-    weight = cells.weight.expand(truth.shape)
-    if valid is not None:
-        weight = weight * valid
     joint = torch.bincount(
         (below * (count + 1) + equal).flatten(), weight.flatten(), minlength=(count + 1) ** 2
     ).view(count + 1, count + 1)

@@ -2,12 +2,13 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitds.metrics.cells import Cells
-from orbitds.metrics.moments import Sums
+from orbitds.metrics.moments import Sums, ratio
 
 # A wet day, as the indices of the Expert Team on Climate Change Detection have it.
 WET_DAY_MM = 1.0
@@ -20,39 +21,37 @@ def highest(
     values: Float[Tensor, "M T N"], valid: Bool[Tensor, "T N"] | None, extreme: Extreme
 ) -> Float[Tensor, "M N"]:
     """Return the extreme over time of each cell, times its sign; -inf where nothing is valid."""
-    signed = values if SIGNS[extreme] > 0 else -values
+    sign = SIGNS[extreme]
     if valid is not None:
-        signed = signed.masked_fill(~valid, -torch.inf)
-    return signed.amax(dim=1)
+        values = values.masked_fill(~valid, -sign * torch.inf)
+    return values.amax(dim=1) if sign > 0 else -values.amin(dim=1)
 
 
-def extreme_errors(
-    years: dict[str, Float[Tensor, "L N"]], extreme: Extreme, cells: Cells
-) -> tuple[Float[Tensor, "M R"], Float[Tensor, "M R"]]:
-    """Return bias and RMSE of the yearly extremes of each method, over years and cells.
+def extreme_sums(
+    peaks: Float[Tensor, "L N"], extreme: Extreme, cells: Cells
+) -> Float[Tensor, "3 M R"]:
+    """Return weight, error and squared error of the extremes of a year, over regions.
 
     Parameters
     ----------
-    years
-        For each year, what ``highest`` gives of the truth, first, and of each method.
+    peaks
+        What ``highest`` gives of the truth, first, and of each method.
     """
-    methods = len(next(iter(years.values()))) - 1
-    regions = len(cells.members)
-    weight = torch.zeros(regions, dtype=torch.float64)
-    total = torch.zeros(2, methods, regions, dtype=torch.float64)
-    for rows in years.values():
-        valid = rows[0].isfinite()
-        error = torch.where(valid, rows[1:].double() - rows[0].double(), 0.0) * SIGNS[extreme]
-        weight += cells.sums(valid.double())
-        total += torch.stack([cells.sums(error), cells.sums(error.square())])
-    bias, square = total / torch.where(weight > 0, weight, torch.nan)
-    return bias, square.sqrt()
+    valid = peaks[0].isfinite()
+    error = torch.where(valid, peaks[1:].double() - peaks[0].double(), 0.0) * SIGNS[extreme]
+    weight = cells.sums(valid.double()).expand(len(error), -1)
+    return torch.stack([weight, cells.sums(error), cells.sums(error.square())])
 
 
-def wet_sums(amount: Float[Tensor, "T N"], cells: Cells) -> Sums:
-    """Return the weight of wet days and the amount that falls on them; a missing cell is dry."""
-    wet = amount >= WET_DAY_MM
-    return {
-        "wet": cells.sums(wet.double()),
-        "wet_amount": cells.sums(torch.where(wet, amount, 0.0).double()),
-    }
+def extreme_errors(
+    sums: Float[np.ndarray, "*D 3 M R"],
+) -> tuple[Float[np.ndarray, "*D M R"], Float[np.ndarray, "*D M R"]]:
+    """Return bias and RMSE of yearly extremes from the sums over years."""
+    weight, error, square = np.moveaxis(sums, -3, 0)
+    return ratio(error, weight), np.sqrt(ratio(square, weight))
+
+
+def wet_sums(amount: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
+    """Return the weight of wet days and the amount that falls on them, at each time."""
+    wet = weight * (amount >= WET_DAY_MM)
+    return {"wet": wet.sum(dim=-1), "wet_amount": torch.linalg.vecdot(wet, amount)}

@@ -14,6 +14,7 @@ from orbitds.metrics.cells import Cells
 from orbitds.metrics.consistency import Borders
 from orbitds.metrics.extremes import Extreme
 from orbitds.metrics.spectrum import Rings
+from orbitds.metrics.structure import Window
 from orbitds.metrics.tails import Bins
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
@@ -37,9 +38,14 @@ class When(NamedTuple):
         return SEASONS[self.month % 12 // 3]
 
     @property
+    def month_label(self) -> str:
+        """Year and month, as ``2004-01``."""
+        return f"{self.year:04d}-{self.month:02d}"
+
+    @property
     def block(self) -> str:
         """Third of a month, by which sums are kept: ``2004-01-2`` is that from the 11th on."""
-        return f"{self.year:04d}-{self.month:02d}-{min((self.day - 1) // 10, 2) + 1}"
+        return f"{self.month_label}-{min((self.day - 1) // 10, 2) + 1}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Traits:
     """Whether values are amounts of a day in mm: then wet days and fractions count."""
     extreme: Extreme | None = None
     """Which extreme of the year is looked for."""
+    window: Window = "uniform"
+    """Window of the structural similarity."""
 
     @property
     def offset(self) -> float:

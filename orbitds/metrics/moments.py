@@ -1,37 +1,54 @@
 """Weighted sums of truth and error, and the scores that follow from them: R2, RMSE, bias, ..."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Float
 from torch import Tensor
-
-from orbitds.metrics.cells import Cells
 
 # A variance below this share of the mean square is rounding: the truth is constant.
 ROUNDING = 1e-12
-Sums = dict[str, Float[Tensor, "T R"]]
+# Sums over some cells at each time, by name.
+Sums = dict[str, Float[Tensor, "T"]]
 # Values of sums: by region, or by draw of a bootstrap and region.
 Values = Float[np.ndarray, "*D R"]
 
 
-def truth_sums(
-    truth: Float[Tensor, "T N"], valid: Bool[Tensor, "T N"] | None, cells: Cells
-) -> Sums:
-    """Return the sums of each time and region over the truth about an offset, 0 where missing."""
-    weight = cells.area.expand(len(truth), -1) if valid is None else cells.sums(valid.double())
+def truth_sums(truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
+    """Return the sums of each time over the truth about an offset, in float64.
+
+    A variance is the small difference of two of them.
+
+    Parameters
+    ----------
+    weight
+        Area of each cell, zero where the truth is missing.
+    """
+    truth, weight = truth.double(), weight.double()
+    weighted = truth * weight
     return {
-        "weight": weight,
-        "truth": cells.sums(truth),
-        "truth_squared": cells.sums(truth.square()),
+        "weight": weight.sum(dim=-1),
+        "truth": weighted.sum(dim=-1),
+        "truth_squared": torch.linalg.vecdot(weighted, truth),
     }
 
 
-def error_sums(error: Float[Tensor, "T N"], truth: Float[Tensor, "T N"], cells: Cells) -> Sums:
-    """Return the sums of each time and region over the error, 0 where missing."""
+def error_sums(
+    weighted: Float[Tensor, "T N"], error: Float[Tensor, "T N"], truth: Float[Tensor, "T N"]
+) -> Sums:
+    """Return the sums of each time over the error, the truth being about an offset.
+
+    In the precision of the fields: no score is a small difference of these.
+
+    Parameters
+    ----------
+    weighted
+        The error times the area of its cell.
+    """
     return {
-        "error": cells.sums(error),
-        "error_squared": cells.sums(error.square()),
-        "error_absolute": cells.sums(error.abs()),
-        "error_truth": cells.sums(error * truth),
+        "error": weighted.sum(dim=-1),
+        "error_squared": torch.linalg.vecdot(weighted, error),
+        "error_absolute": weighted.abs().sum(dim=-1),
+        "error_truth": torch.linalg.vecdot(weighted, truth),
     }
 
 

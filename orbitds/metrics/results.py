@@ -6,23 +6,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from orbitds.metrics import consistency, fractions, moments, tails
+from orbitds.metrics import consistency, fractions, moments
 from orbitds.metrics.bootstrap import interval, redraw
 from orbitds.metrics.ensemble import spread_skill
-from orbitds.metrics.extremes import extreme_errors
 from orbitds.metrics.frame import SEASONS
 from orbitds.metrics.moments import ratio
-from orbitds.metrics.scores import EXTREME, Scores
+from orbitds.metrics.rare import Three, tail_scores, without_interval, yearly_scores
+from orbitds.metrics.scores import Scores
 from orbitds.metrics.spectrum import log_spectral_distance
 
 EVER = "all"
 # With as many months blocks are months, else thirds of them.
 ENOUGH_MONTHS = 12
-TAILS = {"rmse_above_68": 0.68, "rmse_above_95": 0.95, "rmse_above_99_7": 0.997}
-QUANTILES = {
-    "quantile_bias_1": 0.01, "quantile_bias_50": 0.5, "quantile_bias_95": 0.95,
-    "quantile_bias_99": 0.99, "quantile_bias_99_9": 0.999,
-}  # fmt: skip
 # By metric: value, low and high end of the interval, [3, M, R, S]; NaN where undefined.
 Scalars = dict[str, Float[np.ndarray, "3 M R S"]]
 Found = dict[str, Float[np.ndarray, "M *D R"]]
@@ -34,7 +29,8 @@ def scalars(scores: Scores, references: Mapping[str, str] | None = None) -> Scal
     """Return all scores with their 95 % intervals.
 
     Intervals are those of a bootstrap over months, or thirds of a month where there are few. That
-    of anomaly R2 holds the variance of the truth fixed; tails and extremes have none.
+    of anomaly R2 holds the variance of the truth fixed. Those of tails are of the whole grid alone,
+    over months always; those of yearly extremes are over years.
 
     Parameters
     ----------
@@ -47,15 +43,13 @@ def scalars(scores: Scores, references: Mapping[str, str] | None = None) -> Scal
         groups = _groups(list(scores.of("regions")), season)
         if not groups:
             continue
-        whole, (low, high) = _with_intervals(scores, groups, season, references or {})
-        whole |= _tails(scores, season)
+        found = _with_intervals(scores, groups, season, references or {})
+        found |= tail_scores(scores, None if season == EVER else season)
         if season == EVER:
-            whole |= _extremes(scores)
-        for name, value in whole.items():
+            found |= yearly_scores(scores)
+        for name, three in found.items():
             row = result.setdefault(name, np.full(shape, np.nan))
-            row[0, ..., place] = value
-            if name in low:
-                row[1, ..., place], row[2, ..., place] = low[name], high[name]
+            row[..., place] = np.stack(three)
     return result
 
 
@@ -68,7 +62,7 @@ def blocks_of(scores: Scores) -> tuple[int, str]:
 
 def _with_intervals(
     scores: Scores, groups: list[list[str]], season: str, references: Mapping[str, str]
-) -> tuple[Found, tuple[Found, Found]]:
+) -> dict[str, Three]:
     """Return the scores that follow from sums by block, and both ends of their intervals."""
     kinds = ("regions", "structure", "spectrum", *scores.frame.borders)
     sums = {kind: _stacked(scores.of(kind), groups) for kind in kinds}
@@ -80,15 +74,11 @@ def _with_intervals(
     drawn = {kind: redraw(values) for kind, values in sums.items()}
     known = {kind: values for kind, values in drawn.items() if values is not None}
     if not known:
-        return whole, ({}, {})
-    ends = {
-        name: interval(np.moveaxis(values, 1, 0))
-        for name, values in _scores(known, fixed, scores, references).items()
+        return {name: without_interval(value) for name, value in whole.items()}
+    draws = _scores(known, fixed, scores, references)
+    return {
+        name: (value, *interval(np.moveaxis(draws[name], 1, 0))) for name, value in whole.items()
     }
-    return whole, (
-        {name: low for name, (low, _) in ends.items()},
-        {name: high for name, (_, high) in ends.items()},
-    )
 
 
 def _scores(
@@ -180,33 +170,6 @@ def _everywhere(
         result[name] = np.full(shape, np.nan)
         result[name][..., 0] = value
     return result
-
-
-def _tails(scores: Scores, season: str) -> Found:
-    """Return the scores of distributions, [M, R]."""
-    kept = scores.of("tails")
-    parts = [value for key, value in kept.items() if season in (EVER, key)]
-    # [K A N] of patches to [K R N] of regions
-    rows = (scores.frame.cells.members @ torch.stack(parts).sum(dim=0)).numpy()
-    methods, edges = len(scores.methods), scores.traits.bins.edges
-    truth, own, errors = rows[0], rows[1 : 1 + methods], rows[1 + methods :]
-    wanted = np.array(list(QUANTILES.values()))
-    biases = np.stack([tails.quantile(one, edges, wanted) for one in own])
-    biases = biases - tails.quantile(truth, edges, wanted)
-    found = {name: biases[..., place] for place, name in enumerate(QUANTILES)}
-    found["wasserstein"] = np.stack([tails.wasserstein(one, truth, edges) for one in own])
-    for name, level in TAILS.items():
-        found[name] = np.stack([tails.rmse_above(truth, one, level) for one in errors])
-    return found
-
-
-def _extremes(scores: Scores) -> Found:
-    """Return bias and RMSE of the yearly extremes, [M, R]."""
-    extreme = scores.traits.extreme
-    if extreme is None:
-        return {}
-    bias, rmse = extreme_errors(scores.of(EXTREME), extreme, scores.frame.cells)
-    return {f"{extreme}_bias": bias.numpy(), f"{extreme}_rmse": rmse.numpy()}
 
 
 def _anomaly_variance(scores: Scores, season: str) -> Float[np.ndarray, "R"]:

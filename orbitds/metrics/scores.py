@@ -1,29 +1,32 @@
 """All sums of one variable: streamed over time, kept by block of time, merged, saved."""
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from orbitds.metrics import steps
-from orbitds.metrics.extremes import highest
+from orbitds.metrics.bands import Found, Goal, add_bands
+from orbitds.metrics.checks import check_fields, check_kin, check_times
 from orbitds.metrics.frame import Frame, Traits, When
-from orbitds.metrics.moments import Sums
-from orbitds.metrics.steps import Step
+from orbitds.metrics.steps import RegionSums, Step
 
 # Cells of a field that are worked on at once: a few times, or one large field.
-CHUNK_CELLS = 2**20
+CHUNK_CELLS = 2**22
+# Parts of the cells that are worked on side by side; how many does not depend on the machine.
+SHARES = 8
 Fields = dict[str, Float[Tensor, "T H W"]]
 # What a sum is of, and the block, season, year or time that it is over.
 Key = tuple[str, str]
 EXTREME = "extreme"
+# Distributions over the whole grid, by month.
+MONTHLY = "monthly tails"
+# What works on parts of a task and returns what the builtin map does, perhaps side by side.
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(eq=False)
@@ -56,6 +59,8 @@ class Scores:
         *,
         coarse: Float[Tensor, "T Hc Wc"] | None = None,
         members: Float[Tensor, "M T H W"] | None = None,
+        logarithm: "Scores | None" = None,
+        run: Map = map,
     ) -> None:
         """Add fields of all methods in the unit of the variable.
 
@@ -67,6 +72,11 @@ class Scores:
             Each time, which has not been added before.
         coarse
             What the prediction was made from, if the frame has a factor.
+        logarithm
+            Scores of log1p of the same fields, to which they are added on the way. There is no
+            coarse field for them: the logarithm of a mean is not the mean of logarithms.
+        run
+            The map of an executor, where several threads share the work.
 
         Raises
         ------
@@ -74,17 +84,18 @@ class Scores:
             If a prediction is NaN where the truth is not, or a time was added before. Then nothing
             is added.
         """
-        self._check(fields, truth, when)
+        check_times(when, self.sums)
+        check_fields({method: fields[method] for method in self.methods}, truth)
+        forms = (self,) if logarithm is None else (self, logarithm)
         for chunk in _chunks(when, truth[0].numel()):
             step = Step.of(
                 truth[chunk],
                 {method: fields[method][chunk] for method in self.methods},
                 self.frame.cells,
-                self.traits.offset,
                 coarse=None if coarse is None else coarse[chunk],
                 members=None if members is None else members[:, chunk],
             )
-            self._add(step, list(when[chunk]))
+            _add(forms, step, when[chunk], run)
 
     def merge(self, other: "Scores") -> "Scores":
         """Return the scores of two parts together; the parts stay as they are.
@@ -107,43 +118,11 @@ class Scores:
         ValueError
             If they are not parts of one evaluation, or share a time. Then nothing is added.
         """
-        self._check_kin(other)
-        _check_new(
-            {key for kind, key in other.sums if kind == "steps" and (kind, key) in self.sums}
-        )
+        check_kin(self, other)
         self.names |= other.names
         for key, value in other.sums.items():
             # copied: what a thread has allocated it can use again, if nothing of it stays
             self._put(key, value if key in self.sums else value.clone())
-
-    def save(self, path: Path) -> None:
-        """Write the sums to a safetensors file."""
-        told = self._told() | {"names": self.names}
-        tensors = {json.dumps(key): value.contiguous() for key, value in self.sums.items()}
-        save_file(tensors, path, metadata={"scores": json.dumps(told)})
-
-    @classmethod
-    def load(cls, path: Path, traits: Traits, frame: Frame) -> "Scores":
-        """Return the sums that a process has saved.
-
-        Raises
-        ------
-        ValueError
-            If the file is of another evaluation.
-        """
-        with safe_open(path, framework="pt") as file:
-            told = json.loads((file.metadata() or {}).get("scores", "{}"))
-            wanted = json.loads(json.dumps(cls(traits, frame, ())._told()))
-            unlike = [key for key in ("format", "traits", "frame") if told.get(key) != wanted[key]]
-            if unlike:
-                raise ValueError(
-                    f"Wanted a part of this evaluation, got {path}, which differs in "
-                    f"{', '.join(unlike)}. Remove it, or score in the same way."
-                )
-            keys = {text: json.loads(text) for text in file.keys()}  # noqa: SIM118  no mapping
-            sums = {(kind, key): file.get_tensor(text) for text, (kind, key) in keys.items()}
-        names = {kind: tuple(rows) for kind, rows in told["names"].items()}
-        return cls(traits, frame, tuple(told["methods"]), told["members"], names, sums)
 
     @property
     def times(self) -> list[str]:
@@ -155,92 +134,45 @@ class Scores:
         keys = sorted(key for found, key in self.sums if found == kind)
         return {key: self.sums[kind, key] for key in keys}
 
-    def _told(self) -> dict:
-        return {
-            "format": 1,
-            "methods": self.methods,
-            "members": self.members,
-            "traits": asdict(self.traits),
-            "frame": self.frame.fingerprint,
-        }
-
-    def _check_kin(self, other: "Scores") -> None:
-        """Refuse sums that cannot be added to these."""
-        for what in ("methods", "traits", "members"):
-            mine, theirs = getattr(self, what), getattr(other, what)
-            if mine != theirs:
-                raise ValueError(
-                    f"Wanted parts of one evaluation, got {what} {mine} and {theirs}. "
-                    "Score all parts in the same way."
-                )
-        if self.frame is not other.frame and self.frame.fingerprint != other.frame.fingerprint:
-            raise ValueError(
-                "Wanted parts on one grid with the same regions, got two. "
-                "Score all parts in the same way."
-            )
-        for kind in self.names.keys() & other.names.keys():
-            if self.names[kind] != other.names[kind]:
-                unlike = sorted(set(self.names[kind]) ^ set(other.names[kind]))
-                raise ValueError(
-                    f"Wanted parts of one evaluation, got unlike sums: {unlike}. "
-                    "Score all parts in the same way."
-                )
-
-    def _check(self, fields: Fields, truth: Tensor, when: Sequence[When]) -> None:
-        """Refuse a prediction with gaps, and a time that was there before."""
-        labels = Counter(at.label for at in when)
-        _check_new({at for at, count in labels.items() if count > 1 or ("steps", at) in self.sums})
-        valid = ~truth.isnan()
-        for method in self.methods:
-            if fields[method].sum().isfinite():
-                continue
-            lost = int((fields[method].isnan() & valid).sum())
-            if lost:
-                raise ValueError(
-                    f"Wanted {method!r} wherever there is truth, got NaN in {lost} of "
-                    f"{int(valid.sum())} cells. Check the downscaling, or mask the truth there."
-                )
-
-    def _add(self, step: Step, when: list[When]) -> None:
-        """Add times of one season and year."""
-        traits = self.traits
-        moments = steps.region_sums(step, self.frame, is_rain=traits.is_rain)
-        by_region = self._put_rows("regions", moments, when)
-        rows = ["weight", "truth", *steps.named("error", self.methods)]
-        series = by_region[:, [self.names["regions"].index(row) for row in rows], 0]
+    def _put_found(self, found: Found, blocks: RegionSums, when: Sequence[When]) -> None:
+        """Add the sums over patches of times of one month, and those over coarse cells."""
+        by_region = found.moments @ self.frame.cells.members.T
+        sums = dict(zip(found.names, by_region.unbind(dim=1), strict=True))
+        rows = ["weight", "truth", *(f"error|{method}" for method in self.methods)]
+        series = torch.stack([sums[row][:, 0] for row in rows], dim=1)
         for at, row in zip(when, series, strict=True):
             self._put(("steps", at.label), row.clone())
-        places = [place for place, at in enumerate(when) if at.is_detailed]
-        if places:
-            detailed = [when[place] for place in places]
-            part = step if len(places) == len(when) else step.at(places)
-            structure = steps.structure_sums(part, traits.data_range, is_rain=traits.is_rain)
-            self._put_rows("structure", structure, detailed)
-            for kind, values in steps.curve_sums(part, self.frame).items():
-                self._put_blocks(kind, values, detailed)
-        season, year = when[0].season, f"{when[0].year:04d}"
-        cells = step.centred.shape[1]
-        steps.add_truth_fields(step, self._field(("cells", season), 2, cells))
-        steps.add_error_fields(step, self._field(("maps", ""), len(self.methods), 2, cells))
-        self._put(("tails", season), steps.histograms(step, traits.bins))
-        if step.members is not None:
-            self._put(("ranks", ""), steps.ranks(step))
-        if traits.extreme:
-            peaks = highest(step.stacked, step.valid_cells, traits.extreme)
-            self._put((EXTREME, year), peaks)
+        self._put_rows("regions", sums | blocks, when)
+        self._put(("tails", when[0].season), found.tails)
+        self._put((MONTHLY, when[0].month_label), found.tails.sum(dim=1))
+        if self.members:
+            self._put(("ranks", ""), found.ranks)
 
-    def _put_rows(self, kind: str, sums: Sums, when: list[When]) -> Float[Tensor, "T K R"]:
+    def _put_rows(self, kind: str, sums: RegionSums, when: Sequence[When]) -> None:
         """Add sums over regions, whose names are those of the rows."""
         self.names[kind] = tuple(sums)
-        stacked = torch.stack(list(sums.values()), dim=1)
-        self._put_blocks(kind, stacked, when)
-        return stacked
+        self._put_blocks(kind, torch.stack(list(sums.values()), dim=1), when)
 
-    def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: list[When]) -> None:
+    def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: Sequence[When]) -> None:
         """Add values of times to their blocks."""
         for block in dict.fromkeys(at.block for at in when):
             places = [place for place, at in enumerate(when) if at.block == block]
             self._put((kind, block), values[places].sum(dim=0))
+
+    def _goal(self, at: When, dtype: torch.dtype) -> Goal:
+        """Return the sums by cell of the season and year of a time; nothing at first."""
+        methods, cells = len(self.methods), self.frame.area.numel()
+        peaks = None
+        if self.traits.extreme:
+            key, shape = (EXTREME, f"{at.year:04d}"), (1 + methods, cells)
+            peaks = self.sums.setdefault(key, torch.full(shape, -torch.inf, dtype=dtype))
+        return Goal(
+            self.traits,
+            self.methods,
+            self._field(("cells", at.season), 2, cells),
+            self._field(("maps", ""), methods, 2, cells),
+            peaks,
+        )
 
     def _field(self, key: Key, *shape: int) -> Tensor:
         """Return sums of a shape, zero at first."""
@@ -259,24 +191,53 @@ class Scores:
             found.add_(value)
 
 
+def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) -> None:
+    """Add times of one month to the scores of a variable, and perhaps to those of its logarithm."""
+    frame = forms[0].frame
+    goals = [scores._goal(when[0], step.truth.dtype) for scores in forms]
+    bands = step.cells.bands(len(when))
+    size = -(-len(bands) // SHARES)
+    shares = [bands[start : start + size] for start in range(0, len(bands), size)]
+    places = [place for place, at in enumerate(when) if at.is_detailed]
+
+    def add_share(share: Sequence[tuple[int, slice]]) -> list[Found]:
+        return add_bands((step.band(*band) for band in share), step.cells.patches, goals)
+
+    def tasks() -> Iterator[Callable[[], Any]]:
+        yield from (partial(add_share, share) for share in shares)
+        if places:
+            # several threads are at work on the shares while the whole fields are made ready
+            whole = step.whole(places)
+            for scores, fields in zip(forms, (whole, None), strict=False):
+                fields = fields or whole.logarithm()
+                yield partial(steps.similarity, fields, scores.traits)
+                yield partial(steps.fraction_sums, fields, scores.traits)
+                yield partial(steps.curve_sums, fields, frame)
+
+    results = list(run(_call, tasks()))
+    parts, structure = results[: len(shares)], iter(results[len(shares) :])
+    for scores, (found, *others) in zip(forms, zip(*parts, strict=True), strict=True):
+        for other in others:
+            found.take(other)
+        blocks = steps.block_errors(step, frame) if scores is forms[0] else {}
+        scores._put_found(found, blocks, when)
+        if places:
+            detailed = [when[place] for place in places]
+            scores._put_rows("structure", next(structure) | next(structure), detailed)
+            for kind, values in next(structure).items():
+                scores._put_blocks(kind, values, detailed)
+
+
+def _call(task: Callable[[], Any]) -> Any:  # noqa: ANN401  each task has its own result
+    return task()
+
+
 def _chunks(when: Sequence[When], cells: int) -> Iterator[slice]:
-    """Yield slices of times of one season and year, as many as make up a chunk."""
+    """Yield slices of times of one month, as many as make up a chunk."""
     most = max(1, CHUNK_CELLS // cells)
     start = 0
     for stop in range(1, len(when) + 1):
-        ends = stop == len(when) or _period(when[stop]) != _period(when[start])
+        ends = stop == len(when) or when[stop].month_label != when[start].month_label
         if ends or stop - start == most:
             yield slice(start, stop)
             start = stop
-
-
-def _period(at: When) -> tuple[int, str]:
-    return at.year, at.season
-
-
-def _check_new(twice: set[str]) -> None:
-    if twice:
-        raise ValueError(
-            f"Wanted each time once, got {min(twice)} twice, and {len(twice) - 1} more. "
-            "Give each process its own times."
-        )

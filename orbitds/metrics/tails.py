@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
-
-from orbitds.metrics.cells import Cells
 
 COUNT = 4096
 Histogram = Float[np.ndarray, "R N"]
@@ -34,63 +31,69 @@ class Bins:
             return np.expm1(np.linspace(np.log1p(self.low), np.log1p(self.high), self.count + 1))
         return np.linspace(self.low, self.high, self.count + 1)
 
+    def logarithm(self) -> "Bins":
+        """Return the bins of log1p of the values: each lies in the same one as before.
+
+        Raises
+        ------
+        ValueError
+            If the bins are not of equal width in log1p, or begin below zero.
+        """
+        if not self.is_log1p or self.low < 0:
+            raise ValueError(
+                f"Wanted bins of equal width in log1p from 0 or more, got {self}. "
+                "Score the logarithm of amounts alone."
+            )
+        return Bins(float(np.log1p(self.low)), float(np.log1p(self.high)), count=self.count)
+
     def index(self, values: Float[Tensor, "*T N"]) -> Int64[Tensor, "*T N"]:
         """Return the bin of each value; missing values have any."""
-        low, high = self.low, self.high
         if self.is_log1p:
-            values = values.clamp(min=low).log1p()
-            low, high = float(np.log1p(low)), float(np.log1p(high))
-        scaled = ((values - low) * (self.count / (high - low))).nan_to_num_(0.0)
+            return self.logarithm().index(values.clamp(min=self.low).log1p())
+        scaled = ((values - self.low) * (self.count / (self.high - self.low))).nan_to_num_(0.0)
         # clamped as floats: what is infinite has no integer
         return scaled.clamp_(0, self.count - 1).long()
 
 
-def histogram(
-    index: Int64[Tensor, "T N"], weight: Float[Tensor, "T N"], cells: Cells, count: int
-) -> Float[Tensor, "A N2"]:
-    """Return the weight in each bin by patch of cells, summed over time, float64."""
-    patches = len(cells.edges) - 1
-    place = index if patches == 1 else index + count * cells.patch
-    found = torch.zeros(patches * count, dtype=torch.float64)
-    return found.scatter_add_(0, place.flatten(), weight.flatten()).view(patches, count)
+def add_to_histogram(
+    histogram: Float[Tensor, "B"], index: Int64[Tensor, "T N"], weight: Float[Tensor, "T N"]
+) -> None:
+    """Add the weight of values to the bins that they lie in, in place."""
+    histogram.scatter_add_(0, index.flatten(), weight.flatten())
 
 
 def quantile(
     histogram: Histogram, edges: Float[np.ndarray, "N_1"], probabilities: Float[np.ndarray, "P"]
 ) -> Float[np.ndarray, "R P"]:
-    """Return the quantiles of each region; NaN where there is nothing.
+    """Return the quantiles of each histogram; NaN where there is nothing.
 
     Linear within a bin, as if its values were spread evenly.
     """
-    result = np.full((len(histogram), len(probabilities)), np.nan)
-    for row, weights in zip(result, histogram, strict=True):
-        total = weights.sum()
-        if total > 0:
-            place, share = _cut(weights, probabilities * total)
-            row[:] = edges[place] + share * np.diff(edges)[place]
-    return result
+    place, share = _cut(histogram, probabilities)
+    found = edges[place] + share * np.diff(edges)[place]
+    return np.where(histogram.sum(axis=1, keepdims=True) > 0, found, np.nan)
 
 
 def rmse_above(
-    truth: Histogram, error_squared: Histogram, probability: float
-) -> Float[np.ndarray, "R"]:
-    """Return the RMSE over cells where the truth exceeds its quantile.
+    truth: Histogram, error_squared: Histogram, probabilities: Float[np.ndarray, "P"]
+) -> Float[np.ndarray, "R P"]:
+    """Return the RMSE over cells where the truth exceeds each of its quantiles.
+
+    The lowest bin is dry where values are amounts: many are alike there, and none of them exceeds
+    a quantile that lies in it.
 
     Parameters
     ----------
     error_squared
         Weighted squared errors in the bins of the truth.
     """
-    result = np.full(len(truth), np.nan)
-    for region, (weights, errors) in enumerate(zip(truth, error_squared, strict=True)):
-        total = weights.sum()
-        if total > 0:
-            place, share = _cut(weights, np.array([probability * total]))
-            at, rest = int(place[0]), 1 - float(share[0])
-            above = weights[at + 1 :].sum() + rest * weights[at]
-            squared = errors[at + 1 :].sum() + rest * errors[at]
-            result[region] = np.sqrt(squared / above) if above > 0 else np.nan
-    return result
+    place, share = _cut(truth, probabilities)
+    rest = np.where(place > 0, 1 - share, 0)
+    above, squared = (
+        _beyond(sums, place) + rest * np.take_along_axis(sums, place, axis=1)
+        for sums in (truth, error_squared)
+    )
+    return np.sqrt(np.divide(squared, above, out=np.full(above.shape, np.nan), where=above > 0))
 
 
 def wasserstein(
@@ -106,13 +109,21 @@ def wasserstein(
 
 
 def _cut(
-    weights: Float[np.ndarray, "N"], wanted: Float[np.ndarray, "P"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bin in which the sum of weights reaches each value, and the share of it below."""
-    reached = np.cumsum(weights)
-    place = np.searchsorted(reached, wanted).clip(0, len(weights) - 1)
-    before = reached[place] - weights[place]
-    share = np.divide(
-        wanted - before, weights[place], out=np.zeros(len(wanted)), where=weights[place] > 0
-    )
+    weights: Histogram, probabilities: Float[np.ndarray, "P"]
+) -> tuple[Int[np.ndarray, "R P"], Float[np.ndarray, "R P"]]:
+    """Return the bin that holds each share of the weight, and the share of the bin below it."""
+    reached = np.cumsum(weights, axis=1)
+    wanted = probabilities * reached[:, -1:]
+    place = np.stack([np.searchsorted(*pair) for pair in zip(reached, wanted, strict=True)])
+    place = place.clip(0, weights.shape[1] - 1)
+    inside = np.take_along_axis(weights, place, axis=1)
+    before = np.take_along_axis(reached, place, axis=1) - inside
+    share = np.divide(wanted - before, inside, out=np.zeros(wanted.shape), where=inside > 0)
     return place, share.clip(0, 1)
+
+
+def _beyond(sums: Histogram, place: Int[np.ndarray, "R P"]) -> Float[np.ndarray, "R P"]:
+    """Return the sum over the bins above each place."""
+    # summed from the top: a tail is not the small difference of two large sums
+    from_top = np.cumsum(sums[:, ::-1], axis=1)[:, ::-1]
+    return np.take_along_axis(np.pad(from_top, ((0, 0), (0, 1))), place + 1, axis=1)

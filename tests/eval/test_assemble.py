@@ -4,7 +4,7 @@ import numpy as np
 
 from orbitds.eval.assemble import REFERENCES, found_of, table_of
 from orbitds.eval.evaluate import prepare
-from orbitds.eval.table import METRICS
+from orbitds.eval.metric import METRICS
 from tests.eval.test_evaluate import rainy
 
 
@@ -15,7 +15,7 @@ def test_found_values_stand_where_their_names_are():
         for name in evaluation.sides.names
         for label, scores in evaluation.scores(name).items()
     ]
-    table = table_of(found, evaluation.sides)
+    table = table_of(found, evaluation)
     for one in found:
         row = table.sel(variable=one.name)
         for metric, values in one.scalars.items():

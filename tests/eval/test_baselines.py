@@ -11,6 +11,7 @@ from orbitds.eval.baselines import (
     LAPSE,
     LAPSE_RATE,
     baselines,
+    fitted_lapse_rate,
     follows_relief,
     months_climatology,
     relief_of,
@@ -206,3 +207,20 @@ def test_precipitation_alone_scales_by_its_ratio():
         for period in ("24hr", "month")
     }
     assert {name for name in table() if scales_by_ratio(name)} == {*water, "rainfall_month"}
+
+
+@pytest.mark.parametrize("rate", [-0.0043, 0.001])
+def test_a_fitted_lapse_rate_is_the_one_that_made_the_fields(rate):
+    relief, area = 100 * random(12, 18, seed=1), random(12, 18, low=0.5, high=1.5)
+    coarse = 280 + random(3, 4, 6)
+    fine = baselines(coarse, FACTOR, periodic=True)["bilinear"] + rate * relief
+    fine[1, 3:5, 2] = torch.nan
+    got = fitted_lapse_rate((fine, coarse), relief, area, periodic=True)
+    assert got == pytest.approx(rate, rel=1e-3)
+
+
+def test_a_flat_relief_has_the_lapse_rate_of_the_standard_atmosphere():
+    coarse = 280 + random(3, 4, 6)
+    fine = baselines(coarse, FACTOR, periodic=True)["bilinear"] + 1
+    flat = torch.full((12, 18), 0.1)
+    assert fitted_lapse_rate((fine, coarse), flat, torch.ones(12, 18), periodic=True) == LAPSE_RATE

@@ -7,6 +7,7 @@ import xarray as xr
 
 from orbitds.eval import stream
 from orbitds.eval.evaluate import evaluate, prepare
+from orbitds.eval.options import Options
 from orbitds.eval.parts import table_of_parts, write_part
 from orbitds.grid import block_mean
 from tests.eval.test_run import TEMPERATURE, WIND, perturbed, reference, score, weather
@@ -48,7 +49,7 @@ def test_scores_are_numpys():
 def test_the_old_table_has_the_same_numbers():
     prediction, truth = rainy(20)
     coarse = block_mean(truth, 3)
-    table = evaluate(prediction, truth, coarse=coarse)
+    table = evaluate(prediction, truth, Options(coarse=coarse))
     for row in score(prediction, truth, coarse=coarse).rows:
         for metric in ("rmse", "bias", "r2", "ssim", "psnr"):
             got = value(table, row.variable, metric, row.method)
@@ -71,7 +72,7 @@ def test_seasons_and_regions():
 
 def test_simple_methods_stand_beside_the_prediction():
     prediction, truth = rainy(30)
-    table = evaluate(prediction, truth, coarse=block_mean(truth, 3), label="Reslim")
+    table = evaluate(prediction, truth, Options(coarse=block_mean(truth, 3), label="Reslim"))
     assert table["method"].values.tolist() == [
         "Reslim",
         "nearest",
@@ -117,8 +118,8 @@ def test_parts_of_processes_are_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "BLOCK_CELLS", 16 * 12 * 18)
     prediction, truth = rainy(50)
     coarse = block_mean(truth, 3)
-    expected = evaluate(prediction, truth, coarse=coarse)
-    evaluation = prepare(prediction, truth, coarse=coarse)
+    expected = evaluate(prediction, truth, Options(coarse=coarse))
+    evaluation = prepare(prediction, truth, Options(coarse=coarse))
     for process in (4, 2, 0, 1, 3, 5):  # more than there are blocks
         write_part(evaluation, tmp_path, (process, 6))
     got = table_of_parts(evaluation, tmp_path, 6)
@@ -130,7 +131,7 @@ def test_cells_without_a_prediction_are_left_out_on_request():
     prediction[WIND][1, 2:4, 5] = np.nan
     with pytest.raises(ValueError, match="'prediction' wherever there is truth, got NaN in 2 of"):
         evaluate(prediction, truth)
-    table = evaluate(prediction, truth, missing="mask")
+    table = evaluate(prediction, truth, Options(missing="mask"))
     masked = truth[WIND].where(prediction[WIND].notnull()).values
     rmse, _, _ = reference(prediction[WIND].values, masked)
     assert value(table, WIND, "rmse") == pytest.approx(rmse, rel=1e-9)
@@ -145,7 +146,7 @@ def test_an_ensemble_is_its_mean_and_its_first_member():
     prediction = xr.Dataset(
         {WIND: (("member", *truth[WIND].dims), members, {"units": "m s-1"})}, truth.coords
     )
-    table = evaluate(prediction, truth, label="E")
+    table = evaluate(prediction, truth, Options(label="E"))
     assert table["method"].values.tolist() == ["E", "E (first member)"]
     rmse, _, _ = reference(members.mean(axis=0), truth[WIND].values)
     assert value(table, WIND, "rmse", "E") == pytest.approx(rmse, rel=1e-9)
@@ -158,10 +159,30 @@ def test_an_ensemble_is_its_mean_and_its_first_member():
 def test_the_seam_index_of_tiles():
     prediction, truth = rainy(10)
     prediction[WIND][..., 9:] += 30
-    table = evaluate(prediction, truth, tile_borders=([], [9]))
+    table = evaluate(prediction, truth, Options(tiles=(1, 2)))
     assert value(table, WIND, "seam_index") > 3
     assert value(table, TEMPERATURE, "seam_index") == pytest.approx(1, abs=0.2)
     assert np.isnan(value(evaluate(prediction, truth), WIND, "seam_index"))
+
+
+def test_tiles_of_the_coarse_field_begin_with_its_cells():
+    prediction, truth = rainy(3)
+    options = Options(coarse=block_mean(truth, 3), tiles=(3, 4))
+    # of 4 x 6 coarse cells: rows 0, 1, 2 and columns 0, 1, 3, 4
+    borders = prepare(prediction, truth, options).frame.borders["seam"]
+    assert (borders.rows.nonzero().flatten() + 1).tolist() == [3, 6]
+    assert (borders.columns.nonzero().flatten() + 1).tolist() == [3, 9, 12]
+
+
+def test_a_gaussian_window_is_another_similarity_and_said():
+    prediction, truth = rainy(5)
+    plain, gaussian = (
+        evaluate(prediction, truth, Options(ssim=window)) for window in ("uniform", "gaussian")
+    )
+    assert value(plain, WIND, "ssim") != value(gaussian, WIND, "ssim")
+    assert value(plain, WIND, "ssim") == pytest.approx(value(gaussian, WIND, "ssim"), abs=0.1)
+    assert gaussian.attrs["ssim_window"] == "11 x 11 cells, Gaussian"
+    assert gaussian.attrs["detailed_times"] == 5
 
 
 def test_other_simple_methods_may_be_given():
@@ -170,7 +191,7 @@ def test_other_simple_methods_may_be_given():
     def zero(coarse, name):
         return {"zero": torch.zeros(coarse.sizes["time"], 12, 18)}
 
-    table = evaluate(prediction, truth, coarse=block_mean(truth, 3), simple=zero)
+    table = evaluate(prediction, truth, Options(coarse=block_mean(truth, 3), simple=zero))
     wanted = float((truth[WIND].values ** 2).mean()) ** 0.5
     assert value(table, WIND, "rmse", "zero") == pytest.approx(wanted, rel=0.05)
 

@@ -8,6 +8,7 @@ import xarray as xr
 from orbitds.eval import evaluation as module
 from orbitds.eval import stream
 from orbitds.eval.evaluate import evaluate, prepare
+from orbitds.eval.options import Options
 from tests.eval.test_evaluate import RAIN, rainy, value
 from tests.eval.test_run import TEMPERATURE, WIND
 
@@ -40,7 +41,10 @@ def test_layout_units_and_chunks_make_no_difference(monkeypatch):
 
 def test_few_detailed_times_leave_errors_as_they_are():
     prediction, truth = rainy(60)
-    all_times, few = evaluate(prediction, truth), evaluate(prediction, truth, detailed_times=10)
+    all_times, few = (
+        evaluate(prediction, truth),
+        evaluate(prediction, truth, Options(detailed_times=10)),
+    )
     assert value(few, WIND, "rmse") == value(all_times, WIND, "rmse")
     assert value(few, WIND, "ssim") != value(all_times, WIND, "ssim")
     assert value(few, WIND, "ssim") == pytest.approx(value(all_times, WIND, "ssim"), rel=0.1)

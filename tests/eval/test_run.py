@@ -14,6 +14,7 @@ from orbitds.data.climatology import Climatology
 from orbitds.data.pair import open_pair, stack
 from orbitds.eval.baselines import LAPSE
 from orbitds.eval.evaluate import evaluate
+from orbitds.eval.options import Options
 from orbitds.eval.report import Table
 from orbitds.eval.run import run as report
 from orbitds.grid import block_mean
@@ -38,7 +39,7 @@ def run(config):
 
 def score(*sides, **told):
     """Return the main table of an evaluation in memory."""
-    return Table.of(evaluate(*sides, **told))
+    return Table.of(evaluate(*sides, Options(**told)))
 
 
 def weather(*, seed=0, times=5, rows=12, columns=18, first_edge=0.0):
@@ -536,3 +537,26 @@ def test_provenance_tells_the_files_and_the_command(tmp_path, monkeypatch):
 def test_what_needs_other_settings_is_refused(given, told):
     with pytest.raises(ValueError, match=told):
         EvalConfig.model_validate({"prediction": "p", "truth": "t", "output": "o"} | given)
+
+
+def test_tiles_and_the_window_of_similarity_are_those_of_the_config(tmp_path):
+    truth = weather()
+    prediction = perturbed(truth)
+    prediction[WIND][..., 9:] += 30
+    config = saved(tmp_path, prediction=prediction, truth=truth)
+    table = report(config.model_copy(update={"tiles": "1x2", "ssim": "gaussian"}))
+    seam = table["value"].sel(variable=WIND, metric="seam_index", region="all", season="all")
+    assert float(seam[0]) > 3
+    assert table.attrs["ssim_window"] == "11 x 11 cells, Gaussian"
+    with pytest.raises(ValueError, match="tiles"):
+        EvalConfig.model_validate(config.model_dump() | {"tiles": "2 by 2"})
+
+
+def test_a_lapse_rate_of_the_training_period_is_told(tmp_path):
+    truth = weather(times=40)
+    coarse = block_mean(truth, 3)
+    config = saved(
+        tmp_path, prediction=perturbed(truth), truth=truth, coarse=coarse,
+        train_truth=truth, train_coarse=coarse,
+    )  # fmt: skip
+    assert "K/km, fitted to the training period" in report(config).attrs["notes"]

@@ -1,8 +1,10 @@
 """Cells sorted by region: sums are those of masks, sorting is undone exactly."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
+from orbitds.metrics import cells as cells_module
 from orbitds.metrics.cells import Cells
 from tests.metrics.frames import area_of, frame_of
 
@@ -52,3 +54,21 @@ def test_float32_is_summed_in_float64():
     field = torch.full((400, 500), 1 + 2**-20)
     wanted = float(cells.weight.sum()) * (1 + 2**-20)
     assert_close(float(cells.sums(cells.sort(field))[0]), wanted, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("most", [1, 5, 10**6])
+def test_bands_hold_each_cell_once_and_one_patch_each(most, monkeypatch):
+    monkeypatch.setattr(cells_module, "BAND_CELLS", most)
+    cells = Cells.of(area_of(7, 11), masks(3))
+    bands = cells.bands(1)
+    assert [at for _, place in bands for at in range(place.start, place.stop)] == list(range(77))
+    for patch, place in bands:
+        assert cells.edges[patch] <= place.start < place.stop <= cells.edges[patch + 1]
+        assert place.stop - place.start <= most
+
+
+def test_sums_of_fields_are_those_of_sorted_cells():
+    for regions in (masks(1), masks(4)):
+        cells = Cells.of(area_of(7, 11), regions)
+        field = torch.randn(2, 7, 11, dtype=torch.float64)
+        assert_close(cells.field_sums(field), cells.sums(cells.sort(field)), rtol=1e-12, atol=1e-12)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from orbitds.metrics.extremes import extreme_errors, highest, wet_sums
+from orbitds.metrics.extremes import extreme_errors, extreme_sums, highest, wet_sums
 from tests.metrics.frames import frame_of, weather
 
 
@@ -20,7 +20,8 @@ def test_errors_of_yearly_extremes_are_numpys(extreme):
         years[year] = highest(cells.sort(shown.nan_to_num(0.0)), cells.sort(valid), extreme)
         peaks = reduce(shown.numpy(), axis=1)
         errors.append(peaks[1:] - peaks[0])
-    bias, rmse = extreme_errors(years, extreme, cells)
+    sums = [extreme_sums(peaks, extreme, cells).numpy() for peaks in years.values()]
+    bias, rmse = extreme_errors(np.stack(sums).sum(axis=0))
     errors = np.stack(errors)  # year, method, row, column
     for place, mask in enumerate(frame.regions.values()):
         weight = (frame.area * mask).numpy()
@@ -42,18 +43,16 @@ def test_cells_without_truth_have_no_extreme():
     assert found[0, 5] == -1
     assert (highest(values, None, "tnn")[:, 6:] == 0).all()
     assert (found[:, 6:] == -torch.inf).all()
-    bias, rmse = extreme_errors({"2001": found}, "tnn", cells)
+    bias, rmse = extreme_errors(extreme_sums(found, "tnn", cells).numpy())
     assert bias[0, 0] == 0
     assert rmse[0, 0] == 0
-    bias, _ = extreme_errors({"2001": torch.full_like(found, -torch.inf)}, "tnn", cells)
-    assert bias.isnan().all()
+    nothing = extreme_sums(torch.full_like(found, -torch.inf), "tnn", cells)
+    assert np.isnan(extreme_errors(nothing.numpy())[0]).all()
 
 
 def test_wet_days_have_a_millimetre_or_more():
-    frame = frame_of()
-    amount = torch.zeros(1, 18, 27, dtype=torch.float64)
-    amount[0, 0, 0], amount[0, 9, 9], amount[0, 17, 2] = 1.0, 0.99, 30.0
-    sums = wet_sums(frame.cells.sort(amount), frame.cells)
-    area = frame.area[:, 0]
-    assert float(sums["wet"][0, 0]) == pytest.approx(float(area[0] + area[17]))
-    assert float(sums["wet_amount"][0, 0]) == pytest.approx(float(area[0] + 30 * area[17]))
+    amount, weight = torch.zeros(1, 6).double(), torch.tensor([[1.0, 2, 4, 8, 16, 0]]).double()
+    amount[0] = torch.tensor([1.0, 0.99, 30.0, 0.0, -5.0, 50.0])  # the last one is missing
+    sums = wet_sums(amount, weight)
+    assert float(sums["wet"][0]) == 1 + 4
+    assert float(sums["wet_amount"][0]) == 1 + 4 * 30

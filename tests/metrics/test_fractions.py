@@ -5,15 +5,19 @@ import torch
 
 from orbitds.metrics import steps
 from orbitds.metrics.fractions import WIDTHS, counts, padded, skill, windows
+from orbitds.metrics.frame import Traits
 from orbitds.metrics.steps import Step
+from orbitds.metrics.tails import Bins
 from tests.metrics.frames import frame_of, weather
+
+RAIN = Traits(300.0, Bins(0.0, 2000.0, is_log1p=True), is_rain=True)
 
 
 def score(prediction, truth, name="fss_1mm_5"):
     """FSS over all cells of a frame and over its regions."""
     frame = frame_of(*truth.shape[1:], factor=None)
-    step = Step.of(truth, {"p": prediction}, frame.cells, 0.0)
-    sums = steps.structure_sums(step, 300.0, is_rain=True)
+    step = Step.of(truth, {"p": prediction}, frame.cells).whole(list(range(len(truth))))
+    sums = steps.fraction_sums(step, RAIN)
     parts = (sums[f"{name}_{what}|p"].sum(dim=0).numpy() for what in ("apart", "worst"))
     return skill(*parts)
 

@@ -15,19 +15,20 @@ OFFSET = 255.0
 def sums_of(missing=0.1, *, shift=0.0, scale=1.0):
     """Return sums over all times, and the values they are of, by region."""
     frame = frame_of()
-    cells = frame.cells
     fields, truth = weather(4, missing=missing)
     truth, prediction = shift + scale * truth, shift + scale * fields["model"]
     valid = ~truth.isnan()
-    centred = cells.sort(torch.where(valid, truth - OFFSET, 0.0))
-    error = cells.sort(torch.where(valid, prediction - truth, 0.0))
-    sums = truth_sums(centred, cells.sort(valid), cells) | error_sums(error, centred, cells)
-    values = []
+    centred = torch.where(valid, truth - OFFSET, 0.0).flatten(1)
+    error = torch.where(valid, prediction - truth, 0.0).flatten(1)
+    rows, values = [], []
     for mask in frame.regions.values():
         chosen = (valid & mask).numpy()
         weight = np.broadcast_to(frame.area.numpy(), chosen.shape)[chosen]
         values.append((prediction.numpy()[chosen], truth.numpy()[chosen], weight))
-    return {name: value.sum(dim=0).numpy() for name, value in sums.items()}, values
+        weights = (frame.area * (valid & mask)).flatten(1)
+        rows.append(truth_sums(centred, weights) | error_sums(error * weights, error, centred))
+    sums = {name: np.array([float(row[name].sum()) for row in rows]) for name in rows[0]}
+    return sums, values
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.1])
@@ -50,13 +51,12 @@ def test_each_score_is_numpys_in_each_region(missing):
 
 
 def test_pearson_is_scipys_where_cells_are_alike():
-    frame = frame_of()
     fields, truth = weather(3)
-    flat = torch.ones_like(frame.area)
-    cells = type(frame.cells).of(flat, torch.ones(1, *flat.shape, dtype=torch.bool))
-    centred, error = cells.sort(truth - OFFSET), cells.sort(fields["model"] - truth)
-    sums = truth_sums(centred, None, cells) | error_sums(error, centred, cells)
-    got = moments.pearson({name: value.sum(dim=0).numpy() for name, value in sums.items()})
+    centred, error = (truth - OFFSET).flatten(1), (fields["model"] - truth).flatten(1)
+    sums = truth_sums(centred, torch.ones_like(error)) | error_sums(error, error, centred)
+    got = moments.pearson(
+        {name: value.sum(dim=0, keepdim=True).numpy() for name, value in sums.items()}
+    )
     expected = stats.pearsonr(fields["model"].flatten(), truth.flatten()).statistic
     assert got[0] == pytest.approx(expected, rel=1e-11)
 

@@ -1,6 +1,8 @@
-"""Scores: streamed, merged in any order, saved and loaded; what does not belong is refused."""
+"""Scores: streamed, merged in any order, by several threads; what does not belong is refused."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,15 +86,31 @@ def test_merging_leaves_its_parts_as_they_were():
 
 
 @pytest.mark.parametrize("members", [0, 3])
-def test_saved_parts_come_back_as_they_were(tmp_path, members):
-    part = scores_of(slice(0, 30), members=members)
-    part.save(tmp_path / "part.safetensors")
-    back = Scores.load(tmp_path / "part.safetensors", WARM, FRAME)
-    assert back.names == part.names
-    assert back.sums.keys() == part.sums.keys()
-    assert all(torch.equal(back.sums[key], value) for key, value in part.sums.items())
-    rest = scores_of(slice(30, 60), members=members)
-    assert_same(scores_of(members=members), back.merge(rest))
+def test_several_threads_find_what_one_does(members):
+    fields, truth = weather(40, missing=0.02, kind="rain")
+    when = days(40, detailed={0, 9, 30})
+    more = {"members": torch.stack([fields["model"]] * members)} if members else {}
+    logarithm = replace(RAIN, bins=RAIN.bins.logarithm(), is_rain=False)
+    found = []
+    with ThreadPoolExecutor(3) as pool:
+        for run in (map, pool.map):
+            pair = [Scores(one, FRAME, tuple(fields), members) for one in (RAIN, logarithm)]
+            pair[0].add(fields, truth, when, logarithm=pair[1], run=run, **more)
+            found.append(pair)
+    for one, other in zip(*found, strict=True):
+        assert one.sums.keys() == other.sums.keys()
+        assert all(torch.equal(other.sums[key], value) for key, value in one.sums.items())
+
+
+def test_the_logarithm_added_on_the_way_is_that_added_alone():
+    fields, truth = weather(40, missing=0.02, kind="rain")
+    when = days(40, detailed={0, 9, 30})
+    traits = replace(RAIN, bins=RAIN.bins.logarithm(), is_rain=False)
+    own, along, alone = (Scores(one, FRAME, tuple(fields)) for one in (RAIN, traits, traits))
+    own.add(fields, truth, when, logarithm=along)
+    logs = {method: field.clamp(min=0).log1p() for method, field in fields.items()}
+    alone.add(logs, truth.log1p(), when)
+    assert_same(alone, along)
 
 
 def test_memory_does_not_grow_with_times_within_a_season_but_by_small_sums():
@@ -102,40 +120,3 @@ def test_memory_does_not_grow_with_times_within_a_season_but_by_small_sums():
     kinds = ("cells", "maps", "tails", "extreme")
     one, two = scores_of(slice(15, 25)), scores_of(slice(15, 40))
     assert large(one) == large(two)
-
-
-# --- errors ---
-
-
-def test_a_prediction_with_gaps_is_refused_and_adds_nothing():
-    fields, truth = weather(2)
-    fields["model"][1, 3, 4:6] = torch.nan
-    scores = Scores(WARM, FRAME, tuple(fields))
-    with pytest.raises(ValueError, match="'model' wherever there is truth, got NaN in 2 of 972"):
-        scores.add(fields, truth, days(2))
-    assert scores.sums == {}
-
-
-def test_the_same_time_counts_once():
-    part = scores_of(slice(0, 10))
-    with pytest.raises(ValueError, match="each time once, got 2003-11-25 twice"):
-        part.merge(scores_of(slice(5, 10)))
-    fields, truth = weather(2)
-    with pytest.raises(ValueError, match="each time once"):
-        Scores(WARM, FRAME, tuple(fields)).add(fields, truth, days(1) * 2)
-
-
-def test_parts_of_other_evaluations_are_refused(tmp_path):
-    part = scores_of(slice(0, 10))
-    with pytest.raises(ValueError, match="got traits .*Score all parts in the same way"):
-        part.merge(scores_of(slice(10, 20), traits=RAIN))
-    with pytest.raises(ValueError, match="on one grid with the same regions"):
-        part.merge(scores_of(slice(10, 20), frame=frame_of(seed=4)))
-    fields, truth = weather(2)
-    without = Scores(WARM, FRAME, tuple(fields))
-    without.add(fields, truth, days(2, "2010-01-01"))
-    with pytest.raises(ValueError, match="unlike sums.*coarse"):
-        part.merge(without)
-    part.save(tmp_path / "part.safetensors")
-    with pytest.raises(ValueError, match="differs in frame"):
-        Scores.load(tmp_path / "part.safetensors", WARM, frame_of(seed=4))

@@ -6,7 +6,13 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from orbitds.metrics import structure
-from orbitds.metrics.structure import fast_ssim_map, psnr, seven_sum, ssim_map
+from orbitds.metrics.structure import (
+    fast_ssim_map,
+    gaussian_ssim_map,
+    psnr,
+    seven_sum,
+    ssim_map,
+)
 from tests.metrics.frames import weather
 
 
@@ -43,3 +49,21 @@ def test_similarity_of_a_field_with_itself_is_one():
 
 def test_psnr_of_one_hundredth_of_the_range():
     assert psnr(1.0, 100.0) == pytest.approx(40, rel=1e-14)
+
+
+def test_gaussian_similarity_is_that_of_torchmetrics():
+    oracle = pytest.importorskip("torchmetrics.functional.image")
+    fields, truth = weather(2, 24, 31)
+    expected = oracle.structural_similarity_index_measure(
+        fields["model"][:, None], truth[:, None], sigma=1.5, data_range=100.0,
+        return_full_image=True,
+    )[1][:, 0, 5:-5, 5:-5]  # fmt: skip
+    got = gaussian_ssim_map(fields["model"], truth, 100.0, 255.0)
+    assert_close(got, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_gaussian_similarity_in_float32():
+    fields, truth = weather(2, 24, 31)
+    expected = gaussian_ssim_map(fields["model"], truth, 100.0, 255.0)
+    got = gaussian_ssim_map(fields["model"].float(), truth.float(), 100.0, 255.0)
+    assert_close(got.double(), expected, rtol=0, atol=2e-5)

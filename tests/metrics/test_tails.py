@@ -5,26 +5,24 @@ import pytest
 import torch
 from scipy import stats
 
-from orbitds.metrics.tails import Bins, histogram, quantile, rmse_above, wasserstein
-from tests.metrics.frames import frame_of, weather
+from orbitds.metrics.tails import Bins, add_to_histogram, quantile, rmse_above, wasserstein
+from tests.metrics.frames import weather
 
 WARM = Bins(170.0, 350.0)
 RAIN = Bins(0.0, 2000.0, is_log1p=True)
 LEVELS = np.array([0.001, 0.01, 0.5, 0.68, 0.95, 0.99, 0.997, 0.999])
 
 
+def histogram(bins, field, weight):
+    found = torch.zeros(bins.count, dtype=torch.float64)
+    add_to_histogram(found, bins.index(field.flatten(1)), weight.flatten(1))
+    return found[None].numpy()
+
+
 def histograms(bins, *fields, weights=None):
-    """Histograms over all of a frame's cells, each counting once or by weight."""
-    cells = frame_of(24, 36).cells
-    rows = []
-    for field in fields:
-        index = bins.index(cells.sort(field))
-        weight = torch.ones(index.shape, dtype=torch.float64)
-        if weights is not None:
-            weight = cells.sort(weights)
-        found = histogram(index, weight, cells, bins.count)
-        rows.append((cells.members[:1] @ found).numpy())
-    return rows
+    """Histograms of fields, each cell counting once or by weight."""
+    weight = torch.ones(fields[0].shape, dtype=torch.float64) if weights is None else weights
+    return [histogram(bins, field, weight) for field in fields]
 
 
 @pytest.mark.parametrize(("kind", "bins"), [("warm", WARM), ("rain", RAIN)])
@@ -60,11 +58,9 @@ def test_wasserstein_of_a_shift_is_the_shift_and_of_nothing_nan():
 def test_rmse_above_a_percentile(level):
     fields, truth = weather(300, 24, 36)
     squared = (fields["bilinear"] - truth) ** 2
-    cells = frame_of(24, 36).cells
-    index = WARM.index(cells.sort(truth))
-    errors = histogram(index, cells.sort(squared), cells, WARM.count)
+    errors = histogram(WARM, truth, squared)
     (found,) = histograms(WARM, truth)
-    got = rmse_above(found, (cells.members[:1] @ errors).numpy(), level)[0]
+    got = rmse_above(found, errors, np.array([level]))[0, 0]
     above = truth > np.quantile(truth, level)
     assert got == pytest.approx(float(squared[above].mean().sqrt()), rel=3e-3)
 
@@ -94,4 +90,27 @@ def test_each_value_lies_within_the_edges_of_its_bin():
 
 def test_nothing_has_no_quantile():
     assert np.isnan(quantile(np.zeros((2, 5)), np.arange(6.0), LEVELS)).all()
-    assert np.isnan(rmse_above(np.zeros((2, 5)), np.zeros((2, 5)), 0.5)).all()
+    assert np.isnan(rmse_above(np.zeros((2, 5)), np.zeros((2, 5)), np.array([0.5]))).all()
+
+
+def test_logarithms_lie_in_the_same_bins():
+    _, truth = weather(5, kind="rain")
+    places = RAIN.logarithm().index(truth.log1p())
+    assert torch.equal(places, RAIN.index(truth))
+    np.testing.assert_allclose(np.expm1(RAIN.logarithm().edges), RAIN.edges, atol=1e-9)
+    with pytest.raises(ValueError, match="bins of equal width in log1p"):
+        WARM.logarithm()
+
+
+def test_dry_cells_do_not_exceed_a_percentile_that_is_dry():
+    rng = np.random.default_rng(0)
+    amount = np.where(rng.random((60, 24, 36)) < 0.8, 0.0, rng.gamma(0.7, 8, (60, 24, 36)) + 0.1)
+    truth, squared = torch.from_numpy(amount), torch.from_numpy(rng.gamma(2, 1, amount.shape))
+    got = rmse_above(
+        histogram(RAIN, truth, torch.ones_like(truth)),
+        histogram(RAIN, truth, squared),
+        np.array([0.68, 0.95]),
+    )[0]
+    for level, value in zip((0.68, 0.95), got, strict=True):
+        above = amount > np.quantile(amount, level)
+        assert value == pytest.approx(squared.numpy()[above].mean() ** 0.5, rel=3e-3)
