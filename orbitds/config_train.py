@@ -25,6 +25,10 @@ class TilesConfig(Frozen):
     """Tiles from west to east."""
     halo_cells: NonNegativeInt = 4
     """Coarse cells added on each side of a tile and dropped from the loss."""
+    crop_cells: tuple[PositiveInt, PositiveInt] | None = None
+    """Instead of tiles, train on windows of so many coarse rows and columns at random places, taken
+    whole where a field is smaller; the loss counts all but `halo_cells` at borders inside the
+    field. An epoch is each time once. Validation takes tiles of about that size."""
     order: Literal["tiles", "fields"] = "tiles"
     """Shuffle tiles of all times, or times: then a batch is made of whole fields, whose tiles lie
     on neighbouring processes or are worked through one after another (`accumulate`)."""
@@ -46,6 +50,12 @@ class LossConfig(Frozen):
     """Weight of the diagonal neighbours in the prior."""
     tv_of: Literal["field", "residual"] = "residual"
     """What the prior smooths: the whole field, or what the model adds to its base."""
+    balance: Literal["variables", "base"] = "variables"
+    """How much each output counts: by the weights of the variables, or by one over the mean square
+    error of the untrained network, which is its base, so that each output of each pair counts by
+    the share of that error which is left."""
+    balance_samples: PositiveInt = 64
+    """Training samples of each pair from which the error of the base is taken."""
 
 
 class OptimConfig(Frozen):
@@ -267,6 +277,24 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"Wanted a batch size that is a multiple of accumulate, got {self.batch_size} "
                 f"and {self.accumulate}. Change one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _crops_or_tiles(self) -> "TrainConfig":
+        tiles, patch = self.tiles, self.model.patch
+        if tiles.crop_cells is None:
+            return self
+        if tiles.rows * tiles.columns > 1 or tiles.order != "tiles":
+            raise ValueError(
+                f"Wanted either tiles.crop_cells or tiles, got crops of {tiles.crop_cells} with "
+                f"{tiles.rows} x {tiles.columns} tiles in the order {tiles.order!r}. Leave "
+                "tiles.rows, tiles.columns and tiles.order out."
+            )
+        if any(size % patch or size <= 2 * tiles.halo_cells for size in tiles.crop_cells):
+            raise ValueError(
+                f"Wanted tiles.crop_cells that are multiples of the patch, {patch}, and larger than "
+                f"two halos of {tiles.halo_cells}, got {tiles.crop_cells}. Change one of the three."
             )
         return self
 

@@ -188,7 +188,7 @@ def _batches(
             rank=mesh.data_rank,
             world=mesh.data_world,
             weights=tuple(config.mixture.values()),
-            shuffle=config.tiles.order,
+            shuffle="crops" if config.tiles.crop_cells else config.tiles.order,
         ),
         workers=config.data.workers,
         prefetch=config.data.prefetch,

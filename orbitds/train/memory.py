@@ -188,6 +188,5 @@ def _data(config: TrainConfig, outline: Outline, rehearsal: Rehearsal, samples: 
     fine = cells * outline.factor**2
     fields = (len(outline.statics) + outputs) * fine * _FLOAT32  # statics and areas
     if config.model.base == "delta":
-        months = -(-outline.samples // len(tiles.tiles))
-        fields += min(CLIMATOLOGY_BYTES, months * outputs * (fine + cells) * _FLOAT32)
+        fields += min(CLIMATOLOGY_BYTES, outline.times * outputs * (fine + cells) * _FLOAT32)
     return whole + ahead + fields

@@ -55,5 +55,5 @@ def score(
         tv_weight=torch.tensor(weights, device=fine.device) if config.tv_weights else weights[0],
         tv_diagonal=config.tv_diagonal,
         base=first.base if config.tv_of == "residual" else None,
-        periodic=setting.tiles.wraps,
+        periodic=setting.wraps(batch),
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from orbitds.config import TrainConfig
+from orbitds.crops import Crops
 from orbitds.data.batch import Sample
 from orbitds.data.climatology import Climatology
 from orbitds.data.history import base_name, with_earlier
@@ -22,6 +23,7 @@ from orbitds.resources import did_you_mean
 from orbitds.tiles import TileGrid
 from orbitds.train.masked import HiddenSamples, reconstruction
 from orbitds.train.start import known_statistics
+from orbitds.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Setting:
     statistics: dict[str, Statistics]
     climatology: Climatology | None
     tiles: TileGrid
+    """How fields are cut for validation."""
     train: Samples
     validate: Samples
 
@@ -39,6 +42,10 @@ class Setting:
     def inputs(self) -> tuple[str, ...]:
         """Input variables, those of earlier times too."""
         return self.train.inputs
+
+    def wraps(self, batch: Sample) -> bool:
+        """Return whether the windows of a batch span the whole circle."""
+        return self.tiles.periodic and batch.coarse.shape[-1] == self.tiles.width
 
     def forward(
         self, model: DownscalingModel, batch: Sample, noise: Tensor | None = None
@@ -55,7 +62,7 @@ class Setting:
             climatology=(
                 (batch.fine_climatology, batch.coarse_climatology) if has_climatology else None
             ),
-            periodic=self.tiles.wraps,
+            periodic=self.wraps(batch),
             noise=noise,
         )
 
@@ -132,6 +139,12 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
     history = config.data.history
     rows |= {name: rows[base_name(name)] for name in with_earlier(pair.inputs, history)}
     climatology = Climatology.of(train) if config.architecture.base == "delta" else None
+    if climatology is not None and climatology.crowded:
+        warnings.warn(
+            f"Most training times of {pair.name} are of one year, {climatology.crowded[0]}: in the "
+            "climatology of a sample of that year its own time alone is left out, not the year.",
+            stacklevel=2,
+        )
     if climatology is not None and climatology.missing_months:
         warnings.warn(
             f"The training years of {pair.name} lack the calendar months "
@@ -147,7 +160,7 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         statistics=rows,
         climatology=climatology,
         tiles=tiles,
-        train=Samples(train, rows, tiles, own_year_out=True, **common),
+        train=Samples(train, rows, windows_of(config, pair), own_time_out=True, **common),
         validate=(
             HiddenSamples(*later, config=config, **common)
             if config.objective == "masked"
@@ -166,13 +179,33 @@ def check_names(config: TrainConfig, pair: Pair) -> None:
             )
 
 
-def tiles_of(config: TrainConfig, pair: Pair) -> TileGrid:
-    """Return how the fields of a pair are cut."""
-    return TileGrid(
+def windows_of(config: TrainConfig, pair: Pair) -> Windows:
+    """Return the windows of a pair's fields that are trained on: tiles, or crops at any place."""
+    if config.tiles.crop_cells is None:
+        return tiles_of(config, pair)
+    return Crops(
         *pair.coarse_grid.shape,
-        rows=config.tiles.rows,
-        columns=config.tiles.columns,
+        crop_cells=config.tiles.crop_cells,
         halo_cells=config.tiles.halo_cells,
+        periodic=pair.coarse_grid.periodic,
+        step_cells=config.model.patch,
+    )
+
+
+def tiles_of(config: TrainConfig, pair: Pair) -> TileGrid:
+    """Return how the fields of a pair are cut; beside crops, into windows of about their size."""
+    shape, halo = pair.coarse_grid.shape, config.tiles.halo_cells
+    rows, columns = config.tiles.rows, config.tiles.columns
+    if config.tiles.crop_cells is not None:
+        rows, columns = (
+            1 if size <= crop else -(-size // (crop - 2 * halo))
+            for size, crop in zip(shape, config.tiles.crop_cells, strict=True)
+        )
+    return TileGrid(
+        *shape,
+        rows=rows,
+        columns=columns,
+        halo_cells=halo,
         periodic=pair.coarse_grid.periodic,
         align_cells=config.model.patch,
     )

@@ -44,7 +44,7 @@ def plain(pair, statistics, tiles, index, climatology):
     time = pair.fine["time"].dt
     normals = [
         outputs(torch.from_numpy(field).float())
-        for field in climatology.without(int(time.year[step]), int(time.month[step]))
+        for field in climatology.without(str(int(time.year[step])), int(time.month[step]))
     ]
     rows, _ = tiles.index(tile)
     return (
@@ -65,7 +65,7 @@ def test_every_bit_is_that_of_the_plain_way(train, statistics, shape, monkeypatc
     monkeypatch.setattr(assemble, "CLIMATOLOGY_BYTES", 30_000)  # some are made twice
     tiles = TileGrid(7, 11, *shape, periodic=True)
     climatology = Climatology.of(train)
-    samples = Samples(train, statistics, tiles, climatology=climatology, own_year_out=True)
+    samples = Samples(train, statistics, tiles, climatology=climatology, own_time_out=True)
     last = len(samples) - 1
     indices = [0, last, 17, 5, 12 * len(tiles.tiles), 3, last // 2]
     batch = samples.batch(indices)

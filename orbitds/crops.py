@@ -1,0 +1,110 @@
+"""Crops: windows at any place of a field, for training on few fields of any shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from orbitds.windows import Tile, Windows
+
+
+@dataclass(frozen=True)
+class Crops(Windows):
+    """Windows of one shape whose middles lie anywhere in a field of ``height x width`` cells.
+
+    The middle of a window is one of the field's patches; at a border that does not wrap the window
+    slides inward, so that places near it come as often as others. Its core is all but the halo; at
+    a true border of the field there is no halo, so that each cell is in some core.
+
+    Parameters
+    ----------
+    height, width
+        Coarse rows and columns of the field.
+    crop_cells
+        Coarse rows and columns of a window; a field that is smaller along an axis is taken whole.
+    halo_cells
+        Coarse cells inside each border of a window that do not count.
+    periodic
+        Whether the last column is a neighbour of the first.
+    step_cells
+        Coarse cells between places, the patch of a model.
+    """
+
+    height: int
+    width: int
+    crop_cells: tuple[int, int]
+    halo_cells: int = 0
+    periodic: bool = False
+    step_cells: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.window[0] - 2 * self._halo_rows, self.window[1] - 2 * self._halo_columns) < 1:
+            raise ValueError(
+                f"Wanted crops with cells inside a halo of {self.halo_cells} on each side, got "
+                f"{self.window[0]} x {self.window[1]}. Make them larger, or the halo smaller."
+            )
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Coarse rows and columns of every window."""
+        return min(self.crop_cells[0], self.height), min(self.crop_cells[1], self.width)
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Places along rows and columns."""
+        return len(self._rows), len(self._columns)
+
+    @cached_property
+    def tiles(self) -> Sequence[Tile]:
+        """All windows, row by row from the north-west; those slid to a border come repeatedly."""
+        return _Crossings(self._rows, self._columns)
+
+    @property
+    def _halo_rows(self) -> int:
+        return self.halo_cells if self.window[0] < self.height else 0
+
+    @property
+    def _halo_columns(self) -> int:
+        return self.halo_cells if self.window[1] < self.width else 0
+
+    @cached_property
+    def _rows(self) -> list[tuple[range, range]]:
+        """Rows of window and core at each place."""
+        return self._along(self.window[0], self.height, self._halo_rows, wraps=False)
+
+    @cached_property
+    def _columns(self) -> list[tuple[range, range]]:
+        """Columns of window and core at each place."""
+        return self._along(self.window[1], self.width, self._halo_columns, wraps=self.periodic)
+
+    def _along(self, size: int, length: int, halo: int, *, wraps: bool) -> list[tuple[range, range]]:
+        if size == length:
+            return [(range(length), range(length))]
+        found = []
+        for middle in range(0, length, self.step_cells):
+            start = middle - size // 2
+            start -= start % self.step_cells  # patches of a window are patches of the field
+            start = start if wraps else min(max(start, 0), length - size)
+            before = halo if wraps or start > 0 else 0
+            after = halo if wraps or start + size < length else 0
+            window = range(start, start + size)
+            found.append((window, range(window.start + before, window.stop - after)))
+        return found
+
+
+class _Crossings(Sequence[Tile]):
+    """All pairs of places along two axes, made when they are asked for."""
+
+    def __init__(
+        self, rows: Sequence[tuple[range, range]], columns: Sequence[tuple[range, range]]
+    ) -> None:
+        self.rows, self.columns = rows, columns
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __getitem__(self, place: int) -> Tile:  # pyright: ignore[reportIncompatibleMethodOverride]  no slices
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        row, column = divmod(place, len(self.columns))
+        (rows, core_rows), (columns, core_columns) = self.rows[row], self.columns[column]
+        return Tile(rows, columns, core_rows, core_columns)
