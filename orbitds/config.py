@@ -6,14 +6,12 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from orbitds.config_model import ModelConfig, model_preset
+from orbitds.config_run import LogConfig, ParallelConfig, SaveConfig
 from orbitds.config_train import (
     DataConfig,
-    LogConfig,
     LossConfig,
     MaskedConfig,
     OptimConfig,
-    ParallelConfig,
-    SaveConfig,
     TilesConfig,
     TrainConfig,
 )

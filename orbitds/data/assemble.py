@@ -1,6 +1,7 @@
 """From stored windows to what the model and the loss take, on their device."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ class Assembler:
 
     Parameters
     ----------
-    pair, statistics, climatology, own_time_out
+    pair, statistics, climatology, own_time_out, loss_weights
         As of ``Samples``.
     reader
         Of the pair.
@@ -40,6 +41,7 @@ class Assembler:
         *,
         climatology: Climatology | None,
         own_time_out: bool,
+        loss_weights: Sequence[float] | None = None,
         device: torch.device,
     ) -> None:
         self.reader = reader
@@ -59,7 +61,9 @@ class Assembler:
             for name, field in zip(names, fields, strict=True):
                 check_values(name, field)
             statics = Normalizer(names, statistics)(torch.from_numpy(fields))
-        weights = torch.tensor([variable(name).loss_weight for name in pair.outputs])
+        if loss_weights is None:
+            loss_weights = [variable(name).loss_weight for name in pair.outputs]
+        weights = torch.tensor(loss_weights)
         area = weights[:, None, None] * torch.tensor(pair.fine_grid.area).float()
         self._statics, self._area = statics.to(device), area.to(device)
         grid = pair.coarse_grid

@@ -35,6 +35,8 @@ class Samples(Dataset):
     history
         Earlier times of the inputs that are further inputs; the first times have none and are left
         out.
+    loss_weights
+        How much each output counts; as their variables say by default.
     device
         Where the samples are wanted.
     """
@@ -48,6 +50,7 @@ class Samples(Dataset):
         climatology: Climatology | None = None,
         own_time_out: bool = False,
         history: int = 0,
+        loss_weights: Sequence[float] | None = None,
         device: torch.device = CPU,
     ) -> None:
         self.pair = pair
@@ -59,6 +62,7 @@ class Samples(Dataset):
             self.reader,
             climatology=climatology,
             own_time_out=own_time_out,
+            loss_weights=loss_weights,
             device=device,
         )
 

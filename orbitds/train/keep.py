@@ -48,6 +48,7 @@ def keep(
             "period": list(pair.split["train"]),
             "statics": pair.statics.attrs.get("source") or ", ".join(pair.static_names) or "none",
             "step": step,
+            **({"base_errors": setting.base_errors} if setting.base_errors else {}),
             "config": json.loads(config.model_dump_json()),
             "torch": torch.__version__,
             "python": platform.python_version(),

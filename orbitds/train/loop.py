@@ -16,6 +16,7 @@ from orbitds.device import choose_device, reproducible
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
+from orbitds.train.balance import balanced
 from orbitds.train.course import Course
 from orbitds.train.engine import Engine, make_engine
 from orbitds.train.folder import BEST, STATES, check_new, check_same_run, write_settings
@@ -85,8 +86,10 @@ def fit(
     """
     device = choose_device(config.device) if device is None else device
     mesh = make_mesh(config.parallel, launch, device)
+    together = _everyone(launch)
     settings = prepare_all(config, pairs, device)
-    _everyone(launch).by_main(write_record, config, settings, launch, device, output)
+    together.by_main(write_record, config, settings, launch, device, output)
+    settings = balanced(config, settings, together, output)
     with reproducible(config.deterministic), Stop(config.save) as stop:
         engine = _engine(config, settings, mesh, device, output)
         states = States(output / STATES, config.save, launch, _host_group(launch))

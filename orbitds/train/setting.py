@@ -1,7 +1,7 @@
 """What a run draws from: the samples, statistics and climatology of a pair."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,22 @@ class Setting:
     """How fields are cut for validation."""
     train: Samples
     validate: Samples
+    base_errors: Mapping[str, Mapping[str, float]] | None = None
+    """Normalised mean square error of the base, by pair of the run and output; None where the loss
+    is not balanced by it."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Input variables, those of earlier times too."""
         return self.train.inputs
+
+    @property
+    def balance(self) -> list[float] | None:
+        """What the square error of each output is divided by in the loss; None of nothing."""
+        if self.base_errors is None:
+            return None
+        own = self.base_errors[self.pair.name]
+        return [own[name] for name in self.pair.outputs]
 
     def wraps(self, batch: Sample) -> bool:
         """Return whether the windows of a batch span the whole circle."""
@@ -154,7 +165,16 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         )
     tiles = tiles_of(config, pair)
     common = {"climatology": climatology, "history": history, "device": device}
+    if config.loss.balance == "base":
+        common["loss_weights"] = (1.0,) * len(pair.outputs)
     later = pair.part("validate"), rows, tiles
+    is_seen = pair.split["validate"] == pair.split["train"]
+    if is_seen:
+        warnings.warn(
+            f"{pair.name} has no time to spare for validation: the training period stands in, so "
+            "that its errors are those of what was seen. Choose steps on another split.",
+            stacklevel=2,
+        )
     return Setting(
         pair=pair,
         statistics=rows,
@@ -164,7 +184,7 @@ def prepare(config: TrainConfig, pair: Pair, device: torch.device = CPU) -> Sett
         validate=(
             HiddenSamples(*later, config=config, **common)
             if config.objective == "masked"
-            else Samples(*later, **common)
+            else Samples(*later, own_time_out=is_seen, **common)
         ),
     )
 
