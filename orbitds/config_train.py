@@ -241,10 +241,11 @@ class TrainConfig(Frozen):
                 f"{tiles.rows} x {tiles.columns} tiles in the order {tiles.order!r}. Leave "
                 "tiles.rows, tiles.columns and tiles.order out."
             )
-        if any(size % patch or size <= 2 * tiles.halo_cells for size in tiles.crop_cells):
+        least = 2 * tiles.halo_cells + patch
+        if any(size % patch or size < least for size in tiles.crop_cells):
             raise ValueError(
-                f"Wanted tiles.crop_cells that are multiples of the patch, {patch}, and larger than "
-                f"two halos of {tiles.halo_cells}, got {tiles.crop_cells}. Change one of the three."
+                f"Wanted tiles.crop_cells that are multiples of the patch, {patch}, and a patch "
+                f"larger than two halos, {least}, got {tiles.crop_cells}. Change one of the three."
             )
         return self
 

@@ -37,10 +37,13 @@ class Crops(Windows):
     step_cells: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.window[0] - 2 * self._halo_rows, self.window[1] - 2 * self._halo_columns) < 1:
+        sizes = zip(self.window, (self.height, self.width), strict=True)
+        least = 2 * self.halo_cells + self.step_cells
+        if any(size < least for size, length in sizes if size < length):
             raise ValueError(
-                f"Wanted crops with cells inside a halo of {self.halo_cells} on each side, got "
-                f"{self.window[0]} x {self.window[1]}. Make them larger, or the halo smaller."
+                f"Wanted crops of at least {least} cells, a place inside a halo of "
+                f"{self.halo_cells} on each side, got {self.crop_cells}. Make them larger, or the "
+                "halo smaller."
             )
 
     @property
@@ -58,31 +61,23 @@ class Crops(Windows):
         """All windows, row by row from the north-west; those slid to a border come repeatedly."""
         return _Crossings(self._rows, self._columns)
 
-    @property
-    def _halo_rows(self) -> int:
-        return self.halo_cells if self.window[0] < self.height else 0
-
-    @property
-    def _halo_columns(self) -> int:
-        return self.halo_cells if self.window[1] < self.width else 0
-
     @cached_property
     def _rows(self) -> list[tuple[range, range]]:
         """Rows of window and core at each place."""
-        return self._along(self.window[0], self.height, self._halo_rows, wraps=False)
+        return self._along(self.window[0], self.height, wraps=False)
 
     @cached_property
     def _columns(self) -> list[tuple[range, range]]:
         """Columns of window and core at each place."""
-        return self._along(self.window[1], self.width, self._halo_columns, wraps=self.periodic)
+        return self._along(self.window[1], self.width, wraps=self.periodic)
 
-    def _along(self, size: int, length: int, halo: int, *, wraps: bool) -> list[tuple[range, range]]:
+    def _along(self, size: int, length: int, *, wraps: bool) -> list[tuple[range, range]]:
         if size == length:
             return [(range(length), range(length))]
-        found = []
+        found, halo = [], self.halo_cells
+        half = size // 2 // self.step_cells * self.step_cells  # windows begin at patches
         for middle in range(0, length, self.step_cells):
-            start = middle - size // 2
-            start -= start % self.step_cells  # patches of a window are patches of the field
+            start = middle - half
             start = start if wraps else min(max(start, 0), length - size)
             before = halo if wraps or start > 0 else 0
             after = halo if wraps or start + size < length else 0

@@ -93,7 +93,9 @@ def test_a_month_of_one_year_takes_the_others_without_that_year(pair):
         for number in range(1, 13)
         if number != 8
     ]
-    np.testing.assert_allclose(climatology.without("2002", 8)[0], np.mean(others, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        climatology.without("2002", 8)[0], np.mean(others, axis=0), rtol=1e-12
+    )
 
 
 def test_one_year_leaves_the_own_time_out(pair):

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from orbitds.config import LossConfig, ModelConfig, TilesConfig, TrainConfig
+from orbitds.crops import Crops
 from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
+from orbitds.tiles import TileGrid
 from orbitds.train.setting import prepare
 
 OUTPUTS = ("eastward_wind", "total_precipitation_24hr")
@@ -170,6 +172,32 @@ def test_samples_are_tiles(pair, tiles, columns, window, wraps):
     assert setting.tiles.wraps is wraps
     weight = sum(setting.train[place].weight.sum() for place in range(count))
     assert float(weight) == pytest.approx(2 * 21 * 3 * columns, rel=1e-5)
+
+
+def test_crops_are_trained_on_and_tiles_validated(pair):
+    setting = prepare(config(crop_cells=(4, 6), halo_cells=1), pair)
+    assert setting.train.tiles == Crops(7, 11, (4, 6), 1, periodic=True, step_cells=2)
+    # cores of two rows, then of four columns at most
+    wanted = TileGrid(7, 11, 4, 3, 1, periodic=True, align_cells=2)
+    assert setting.tiles == setting.validate.tiles == wanted
+    assert setting.train[0].coarse.shape == (2, 4, 6)
+    weight = sum(setting.validate[place].weight.sum() for place in range(12))
+    assert float(weight) == pytest.approx(2 * 21 * 33, rel=1e-5)
+
+
+@pytest.mark.parametrize(("crop", "wraps"), [((4, 6), (False, False)), ((6, 12), (True, True))])
+def test_a_batch_knows_whether_it_spans_the_circle(pair, crop, wraps):
+    setting = prepare(config(crop_cells=crop, halo_cells=1), pair)
+    samples = setting.train.batch([0]), setting.validate.batch([0])
+    assert tuple(setting.wraps(sample) for sample in samples) == wraps
+
+
+def test_validation_on_training_years_leaves_the_own_year_out(pair):
+    seen = replace(pair, split=pair.split | {"validate": pair.split["train"]})
+    with pytest.warns(UserWarning, match="synthetic has no time to spare for validation"):
+        setting = prepare(config(), seen)
+    for got, wanted in zip(setting.validate[5], setting.train[5], strict=True):
+        assert torch.equal(got, wanted)
 
 
 def test_a_period_without_data_is_refused(pair):
