@@ -149,7 +149,11 @@ def test_an_untrained_model_of_any_factor_is_its_base(factor, base):
     with torch.no_grad():
         fine, start, _ = model.predict(**sample)
         expected, _ = model.base(
-            sample["coarse"], INPUTS, sample["climatology"], periodic=sample["periodic"]
+            sample["coarse"],
+            INPUTS,
+            sample["climatology"],
+            factor=factor,
+            periodic=sample["periodic"],
         )
     assert torch.equal(fine, start)
     assert torch.equal(start, expected)
@@ -225,7 +229,11 @@ def test_the_parts_add_up():
     bare.load_state_dict(kept, strict=False)  # its closing convolution stays the identity
     with torch.no_grad():
         start, detail = model.base(
-            sample["coarse"], INPUTS, sample["climatology"], periodic=sample["periodic"]
+            sample["coarse"],
+            INPUTS,
+            sample["climatology"],
+            factor=model.factor,
+            periodic=sample["periodic"],
         )
         added = decoded(bare, sample)
         known = torch.cat([added, start, detail, sample["statics"]], dim=1)
