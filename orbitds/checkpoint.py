@@ -7,7 +7,7 @@ the training region.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -24,6 +24,7 @@ from orbitds.description import (
     DESCRIPTION,
     WEIGHTS,
     Description,
+    TrainingSet,
     file_hash,
     find_checkpoint,
     member,
@@ -113,6 +114,7 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     region: Region | None = None,
     same_product: bool = False,
+    sets: Sequence[TrainingSet] = (),
     weights: Mapping[str, Tensor] | None = None,
     objective: Literal["downscale", "masked"] = "downscale",
 ) -> None:
@@ -120,6 +122,8 @@ def save_checkpoint(
 
     Parameters
     ----------
+    sets
+        The pairs of the model, where these are several.
     weights
         The model's weights, where it does not hold them itself.
 
@@ -143,6 +147,7 @@ def save_checkpoint(
         }
         sha256[CLIMATOLOGY] = _save(tensors, folder / CLIMATOLOGY)
     description = Description(
+        format=3 if sets else 2,
         model=model.config,
         inputs=model.inputs,
         outputs=model.outputs,
@@ -151,12 +156,13 @@ def save_checkpoint(
         statistics=dict(statistics),
         spacing_km=spacing_km,
         same_product=same_product,
+        sets=tuple(sets),
         objective=objective,
         sha256=sha256,
         provenance={"orbitds": metadata.version("orbitds"), **provenance},
     )
     (folder / DESCRIPTION).write_text(
-        json.dumps(description.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8"
+        json.dumps(description.stored(), indent=2) + "\n", encoding="utf-8"
     )
 
 

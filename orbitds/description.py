@@ -19,16 +19,45 @@ FILES = (WEIGHTS, DESCRIPTION, CLIMATOLOGY)
 SHIPPED = "data_catalog/checkpoints"
 # Bytes of a description; that of 75 variables has ten thousand.
 DESCRIPTION_BYTES = 2**24
-NEWEST = 2
+NEWEST = 3
 
+Factor = PositiveInt
 Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainingSet(Frozen):
+    """One of the pairs that a checkpoint of several was trained on."""
+
+    pair: str
+    """Its name."""
+    share: float = Field(gt=0, allow_inf_nan=False)
+    """Of the steps, in proportion to those of the others."""
+    factor: Factor
+    """Fine cells along the edge of a coarse cell."""
+    spacing_km: tuple[Spacing, Spacing]
+    """Coarse and fine spacing."""
+    inputs: tuple[str, ...]
+    """Input variables."""
+    outputs: tuple[str, ...]
+    """Output variables."""
+    statics: tuple[str, ...]
+    """Fine static fields."""
+    statics_source: str | None = None
+    """Where these are from."""
+    same_product: bool = False
+    """Whether the coarse data are block means of the product of the targets."""
+    box_deg: tuple[float, float, float, float]
+    """South, north, west and east edge."""
+    period: tuple[str, str]
+    """Training period, both ends included."""
 
 
 class Description(Frozen):
     """What ``orbitds.json`` says."""
 
-    format: Literal[1, 2] = 2
-    """Version of this layout; in 1 the rows of `query_key_value` were not yet in order of heads."""
+    format: Literal[1, 2, 3] = 2
+    """Version of this layout; in 1 the rows of `query_key_value` were not yet in order of heads,
+    from 3 on there may be several sets."""
     model: ModelConfig | Orbit2Config
     """Architecture."""
     inputs: tuple[str, ...]
@@ -37,12 +66,15 @@ class Description(Frozen):
     """Output variables."""
     statics: tuple[str, ...]
     """Fine static fields."""
-    factor: PositiveInt
-    """Fine cells along the edge of a coarse cell."""
+    factor: Factor
+    """Fine cells along the edge of a coarse cell; of several sets, that of the first."""
     statistics: dict[str, Statistics]
     """Mean and standard deviation of each variable over the training period."""
     spacing_km: tuple[Spacing, Spacing]
-    """Coarse and fine spacing of the training data."""
+    """Coarse and fine spacing of the training data; of several sets, of the first."""
+    sets: tuple[TrainingSet, ...] = ()
+    """The pairs that it was trained on, where these are several; inputs, outputs and statics are
+    then the unions of theirs."""
     same_product: bool = False
     """Whether the coarse training data are block means of the product of the targets, so that the
     means of an answer may be held to the input."""
@@ -52,6 +84,27 @@ class Description(Frozen):
     """Hash of each safetensors file."""
     provenance: dict[str, Any]
     """Pair, period, steps, versions: how the checkpoint came about."""
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """All factors that the network has a head for."""
+        return tuple(dict.fromkeys(one.factor for one in self.sets)) or (self.factor,)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is written; of a single set it is what older versions of orbitds read."""
+        return self.model_dump(mode="json", exclude=None if self.sets else {"sets"})
+
+    @model_validator(mode="after")
+    def _sets_make_up_the_whole(self) -> "Description":
+        if not self.sets:
+            return self
+        if self.format < 3 or self.factor not in self.factors:
+            raise ValueError(f"several sets in format {self.format}, factor {self.factor}")
+        for what in ("inputs", "outputs", "statics"):
+            of_sets = {name for one in self.sets for name in getattr(one, what)}
+            if of_sets != set(getattr(self, what)):
+                raise ValueError(f"{what} of the sets that are not those of the checkpoint")
+        return self
 
     @model_validator(mode="after")
     def _names_once(self) -> "Description":
