@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from orbitds.model.interface import Aim
 from orbitds.normalize import Statistics
 
 
+@runtime_checkable
 class Named(Protocol):
     """What is to be known of a pair."""
 
