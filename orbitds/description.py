@@ -3,9 +3,9 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import PositiveInt, ValidationError, model_validator
 
 from orbitds import hub
 from orbitds.config import ModelConfig
@@ -13,6 +13,7 @@ from orbitds.model.orbit2 import Orbit2Config
 from orbitds.normalize import Statistics
 from orbitds.resources import did_you_mean, plain, share, shown
 from orbitds.schema import Frozen
+from orbitds.sets import Choice, Spacing, TrainingSet
 
 WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
 FILES = (WEIGHTS, DESCRIPTION, CLIMATOLOGY)
@@ -20,37 +21,6 @@ SHIPPED = "data_catalog/checkpoints"
 # Bytes of a description; that of 75 variables has ten thousand.
 DESCRIPTION_BYTES = 2**24
 NEWEST = 3
-
-Factor = PositiveInt
-Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class TrainingSet(Frozen):
-    """One of the pairs that a checkpoint of several was trained on."""
-
-    pair: str
-    """Its name."""
-    share: float = Field(gt=0, allow_inf_nan=False)
-    """Of the steps, in proportion to those of the others."""
-    factor: Factor
-    """Fine cells along the edge of a coarse cell."""
-    spacing_km: tuple[Spacing, Spacing]
-    """Coarse and fine spacing."""
-    inputs: tuple[str, ...]
-    """Input variables."""
-    outputs: tuple[str, ...]
-    """Output variables."""
-    statics: tuple[str, ...]
-    """Fine static fields."""
-    statics_source: str | None = None
-    """Where these are from."""
-    same_product: bool = False
-    """Whether the coarse data are block means of the product of the targets."""
-    box_deg: tuple[float, float, float, float]
-    """South, north, west and east edge."""
-    period: tuple[str, str]
-    """Training period, both ends included."""
-
 
 class Description(Frozen):
     """What ``orbitds.json`` says."""
@@ -66,7 +36,7 @@ class Description(Frozen):
     """Output variables."""
     statics: tuple[str, ...]
     """Fine static fields."""
-    factor: Factor
+    factor: PositiveInt
     """Fine cells along the edge of a coarse cell; of several sets, that of the first."""
     statistics: dict[str, Statistics]
     """Mean and standard deviation of each variable over the training period."""
@@ -93,6 +63,11 @@ class Description(Frozen):
     def stored(self) -> dict[str, Any]:
         """Return what is written; of a single set it is what older versions of orbitds read."""
         return self.model_dump(mode="json", exclude=None if self.sets else {"sets"})
+
+    def of(self, choice: Choice) -> "Description":
+        """Return the description of a part of it, as if it were trained on that alone."""
+        part = {key: value for key, value in choice._asdict().items() if key != "told"}
+        return self.model_copy(update=part | {"sets": ()})
 
     @model_validator(mode="after")
     def _sets_make_up_the_whole(self) -> "Description":

@@ -60,7 +60,7 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
 
     Attributes
     ----------
-    factor, outputs, statics
+    factor, inputs, outputs, statics
         What it is set to: the first factor, and all variables, unless ``at`` says otherwise.
     factors
         All that it has heads for.
@@ -104,29 +104,37 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
         """What it is set to."""
         return Aim(self.factor, self.outputs, self.statics)
 
-    def at(self, factor: int, outputs: Sequence[str] | None = None) -> "DownscalingModel[C]":
-        """Return the same network, its weights too, set to a factor and to some of its outputs.
+    def at(
+        self,
+        factor: int,
+        *,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        statics: Sequence[str],
+    ) -> "DownscalingModel[C]":
+        """Return the same network, its weights too, set to a factor and to some variables.
 
         Raises
         ------
         ValueError
             If it does not have them.
         """
-        if factor not in self.factors:
+        given = {"inputs": inputs, "outputs": outputs, "statics": statics}
+        own = {"inputs": self.inputs, "outputs": self.whole.outputs, "statics": self.whole.statics}
+        if not self.has_heads or factor not in self.factors:
             raise ValueError(
                 f"Wanted a factor that the network has a head for, one of {list(self.factors)}, "
                 f"got {factor}. Take one of these."
             )
-        chosen = self.outputs if outputs is None else tuple(outputs)
-        if chosen != self.whole.outputs and not (
-            self.has_heads and set(chosen) <= set(self.whole.outputs)
-        ):
-            raise ValueError(
-                f"Wanted outputs of the network, {list(self.whole.outputs)}, got {list(chosen)}. "
-                "Take some of these; of kinds other than reslim, all."
-            )
+        for what, names in given.items():
+            if unknown := [name for name in names if name not in own[what]]:
+                raise ValueError(
+                    f"Wanted {what} of the network, some of {list(own[what])}, got {unknown}. "
+                    "Take some of these."
+                )
         view = copy.copy(self)
-        view.factor, view.outputs = factor, chosen
+        view.factor = factor
+        view.inputs, view.outputs, view.statics = tuple(inputs), tuple(outputs), tuple(statics)
         return view
 
     @property

@@ -8,9 +8,9 @@ import numpy as np
 
 from orbitds.config import TrainConfig
 from orbitds.data.pair import Pair
-from orbitds.description import TrainingSet
 from orbitds.model.interface import Aim
 from orbitds.normalize import Statistics
+from orbitds.sets import TrainingSet
 
 
 @runtime_checkable
