@@ -56,7 +56,7 @@ def keep(
         spacing_km=sets[0].spacing_km,
         provenance={
             "pair": " + ".join(one.pair for one in sets),
-            "period": list(sets[0].period),
+            **({} if others else {"period": list(sets[0].period)}),
             "statics": "; ".join(sources),
             "step": step,
             "config": json.loads(config.model_dump_json()),

@@ -37,7 +37,7 @@ def test_each_model_and_loss_goes_forward_and_back_without_values(model, kind, t
 
 
 def test_the_model_may_know_more_than_the_pair_has():
-    other = replace(outline(inputs=5), outputs=("other_2",), statics=("aspect",), factor=2)
+    other = replace(outline(inputs=5), outputs=("northward_wind",), statics=("aspect",), factor=2)
     scope = Scope.of([other, outline()])
     rehearsal = Rehearsal(config(), outline(), scope, samples=1)
     loss = rehearsal.forward()
