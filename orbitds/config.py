@@ -50,6 +50,9 @@ class InferOptions(Frozen):
     """Checkpoint: a shipped name, a folder, or `hf://owner/name@revision`."""
     output: Path
     """What to write: a path that ends in .nc or .zarr, or the address of a Zarr store."""
+    factor: PositiveInt | None = None
+    """Which factor of a checkpoint that has several; by default that of the training data whose
+    spacing is nearest to the input's."""
     variables: tuple[str, ...] | None = None
     """Output variables to write; all of the checkpoint's by default."""
     time: str | None = None

@@ -1,6 +1,7 @@
 """What a checkpoint knows of the place: static fields and climatology, cut and on the device."""
 
 import threading
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint
+from orbitds.data.statics import statics_for
 from orbitds.grid import Grid
 from orbitds.infer.part import Frame
 from orbitds.region import Region
@@ -18,9 +20,10 @@ MONTHS_BYTES = 2**30
 
 def known(checkpoint: Checkpoint, fine_grid: Grid) -> tuple[Region | None, str]:
     """Return what a checkpoint knows of a region, and what it lacks."""
-    region = checkpoint.region
+    region, statics = checkpoint.region, checkpoint.description.statics
+    if checkpoint.choice is not None and statics:
+        return shipped(statics, fine_grid), ""
     if region is None:
-        statics = checkpoint.description.statics
         return None, "" if not statics else (
             f"Checkpoint {checkpoint.name!r} carries no static fields "
             f"({', '.join(statics)}): the model does without. Expect less skill."
@@ -31,6 +34,19 @@ def known(checkpoint: Checkpoint, fine_grid: Grid) -> tuple[Region | None, str]:
         f"({region.grid}): its climatology and static fields are not used, and the model "
         "starts from plain interpolation. Expect less skill."
     )
+
+
+def shipped(names: tuple[str, ...], fine_grid: Grid) -> Region:
+    """Return the static fields of any region, from the file that ships; made once for a grid."""
+    axes = fine_grid.latitude_deg, fine_grid.longitude_deg
+    return _shipped(names, *(np.asarray(axis, float).tobytes() for axis in axes))
+
+
+@lru_cache(maxsize=1)
+def _shipped(names: tuple[str, ...], rows: bytes, columns: bytes) -> Region:
+    grid = Grid(np.frombuffer(rows), np.frombuffer(columns))
+    fields = statics_for(grid, names)
+    return Region(grid, np.stack([fields[name].values for name in names]))
 
 
 class Backdrop:

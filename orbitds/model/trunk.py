@@ -29,8 +29,9 @@ class Trunk(nn.Module):
     outputs
         Number of fields to paint; of each also the logarithm of the variance, behind all fields,
         where the config asks for it.
-    zoom
-        Painted cells along the edge of a cell that it is given.
+    zooms
+        Painted cells along the edge of a cell that it is given; several where it has heads for
+        each.
     corrected
         Whether convolutions follow, so that the trunk needs no closing one.
 
@@ -50,11 +51,11 @@ class Trunk(nn.Module):
         variables: Sequence[str],
         outputs: int,
         *,
-        zoom: int,
+        zooms: Sequence[int],
         corrected: bool = False,
     ) -> None:
         super().__init__()
-        width, self.patch, self.zoom = config.width, config.patch, zoom
+        width, self.patch = config.width, config.patch
         self.has_members = config.predicts == "members"
         self.aggregate = VariableAggregation(
             variables,
@@ -87,7 +88,8 @@ class Trunk(nn.Module):
             width,
             2 * outputs if config.predicts == "gaussian" else outputs,
             depth=config.decoder_depth,
-            block=zoom * config.patch,
+            patch=config.patch,
+            zooms=zooms,
             smooth=not corrected,
         )
 
@@ -96,16 +98,17 @@ class Trunk(nn.Module):
         fields: Float[Tensor, "B V H W"],
         variables: Sequence[str],
         *,
+        zoom: int,
         latitude_deg: Float[Tensor, "B H"],
         longitude_deg: Float[Tensor, "B W"],
         spacing_km: Float[Tensor, "B 2"],
         periodic: bool,
         phase: tuple[int, int],
         noise: Float[Tensor, "B Z"] | None,
-    ) -> Float[Tensor, "B U {self.zoom}*H {self.zoom}*W"]:
+    ) -> Float[Tensor, "B U {zoom}*H {zoom}*W"]:
         """Return what the trunk paints; arguments as of ``DownscalingModel.predict``."""
         height, width = fields.shape[-2:]
-        (north, west), zoom = phase, self.zoom
+        north, west = phase
         fields = _fill_patches(fields, self.patch, phase, periodic=periodic)
         rows, columns = (size // self.patch for size in fields.shape[-2:])
         axes = (
@@ -122,7 +125,7 @@ class Trunk(nn.Module):
             tokens = self._compressed(own, image, axes, resolution, periodic=periodic)
         # the closing convolution may wrap only where the patches fill the circle
         wraps = periodic and columns * self.patch == width
-        painted = self.decode(tokens, rows, periodic=wraps)
+        painted = self.decode(tokens, rows, zoom=zoom, periodic=wraps)
         painted = painted[..., north * zoom :, west * zoom :]
         return painted[..., : height * zoom, : width * zoom]
 

@@ -55,7 +55,7 @@ def base_errors(config: TrainConfig, setting: Setting) -> dict[str, float]:
         shuffle="crops" if config.tiles.crop_cells else "tiles",
     )
     drawn = StepSampler(len(samples), order, tiles=len(samples.tiles.tiles)).batch(0)
-    # the base does not depend on the size of the trunk
+    # the base depends neither on the size of the trunk nor on other pairs of the run
     small = {"depth": 0, "decoder_depth": 0, "compression": 1.0, "edge_density": None}
     pair = setting.pair
     model = build(
@@ -65,12 +65,13 @@ def base_errors(config: TrainConfig, setting: Setting) -> dict[str, float]:
         statics=pair.static_names,
         factor=pair.factor,
     )
+    alone = replace(setting, aim=None)
     model.to(samples.assemble.device).eval()
     square = area = torch.zeros(())
     for index in drawn:
         batch = samples.batch([index])
         with torch.no_grad():
-            base = setting.forward(model, batch).base
+            base = alone.forward(model, batch).base
         weight = batch.weight.double()
         square = square + (weight * (base - batch.fine).double().square()).sum(dim=(0, 2, 3)).cpu()
         area = area + weight.sum(dim=(0, 2, 3)).cpu()

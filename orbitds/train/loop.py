@@ -23,8 +23,9 @@ from orbitds.train.folder import BEST, STATES, check_new, check_same_run, write_
 from orbitds.train.launch import ALONE, Launch, launched
 from orbitds.train.log import tell_pairs
 from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.mixture import Scope
 from orbitds.train.record import write_record
-from orbitds.train.setting import Setting, prepare_all, union_of
+from orbitds.train.setting import Setting, prepare_all
 from orbitds.train.start import begin, tell_notes
 from orbitds.train.states import States
 from orbitds.train.step import Numbers, take_step
@@ -140,13 +141,13 @@ def _engine(
 ) -> Engine:
     """Build the model, alike in all processes, and give it to its engine."""
     torch.manual_seed(config.seed)
-    pair = settings[0].pair
+    scope = Scope.of(settings)
     model: DownscalingModel = build(
         config.architecture,
-        inputs=union_of(settings)[0],
-        outputs=pair.outputs,
-        statics=pair.static_names,
-        factor=pair.factor,
+        inputs=scope.inputs,
+        outputs=scope.outputs,
+        statics=scope.statics,
+        factor=scope.factors,
     )
     notes = begin(model, config)
     if mesh.rank == 0:

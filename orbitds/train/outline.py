@@ -6,7 +6,7 @@ from orbitds.config import TrainConfig
 from orbitds.data.batch import Reader
 from orbitds.data.history import with_earlier
 from orbitds.data.pair import Pair
-from orbitds.train.setting import check_names, tiles_of, windows_of
+from orbitds.train.setting import tiles_of, windows_of
 from orbitds.windows import Windows
 
 
@@ -36,9 +36,8 @@ def outline_of(config: TrainConfig, pair: Pair) -> Outline:
     Raises
     ------
     ValueError
-        Where a run would not begin: names, tiles, periods or a history that do not fit.
+        Where a run would not begin: tiles, periods or a history that do not fit.
     """
-    check_names(config, pair)
     tiles = windows_of(config, pair)
     history = config.data.history
     reader = Reader.of(pair.part("train"), tiles, history=history)

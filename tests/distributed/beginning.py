@@ -10,7 +10,8 @@ from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.build import build
 from orbitds.train import loop
 from orbitds.train.mesh import make_mesh
-from orbitds.train.setting import prepare_all, union_of
+from orbitds.train.mixture import Scope
+from orbitds.train.setting import prepare_all
 from orbitds.train.start import begin
 
 TINY = ModelConfig(
@@ -48,18 +49,32 @@ def pair_with_gaps():
     return replace(pair, fine=pair.fine.where(~holes).assign_attrs(missing="mask"))
 
 
+def other_pair():
+    """A pair of another factor, with an output of its own and no statics."""
+    pair = synthetic_pair(rows=8, columns=10, factor=2, seed=3)
+    names = {"eastward_wind": "northward_wind"}
+    return replace(
+        pair,
+        name="other",
+        coarse=pair.coarse.rename(names),
+        fine=pair.fine[["eastward_wind"]].rename(names),
+        statics=pair.statics[[]],
+    )
+
+
 def begun(config, launch, device):
     """Settings, mesh and model of a run whose weights are such that no gradient is zero."""
     mesh = make_mesh(config.parallel, launch, device)
-    settings = prepare_all(config, [pair_with_gaps()], device)
-    pair = settings[0].pair
+    pairs = [pair_with_gaps(), other_pair()][: len(config.mixture)]
+    settings = prepare_all(config, pairs, device)
+    scope = Scope.of(settings)
     torch.manual_seed(5)
     model = build(
         config.architecture,
-        inputs=union_of(settings)[0],
-        outputs=pair.outputs,
-        statics=pair.static_names,
-        factor=pair.factor,
+        inputs=scope.inputs,
+        outputs=scope.outputs,
+        statics=scope.statics,
+        factor=scope.factors,
     )
     with torch.no_grad():
         for weight in model.parameters():
