@@ -64,7 +64,7 @@ def _set(one: TrainingSet) -> dict[str, Any]:
         "statics": list(map(plain, one.statics)),
         "statics_source": None if one.statics_source is None else plain(one.statics_source),
         "place": f"latitude {south:.4g} to {north:.4g}, longitude {west:.4g} to {east:.4g}",
-        "period": list(map(plain, one.period)),
+        "period": [plain(label) for period in each(one.period) for label in period],
         "share": one.share,
     }
 

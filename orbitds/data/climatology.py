@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from orbitds.data.blocks import time_blocks
+from orbitds.data.gaps import fill_gaps
 from orbitds.data.pair import Pair, stack
 from orbitds.region import MONTHS
 
@@ -23,8 +24,8 @@ class Climatology:
     ----------
     fine_sum, coarse_sum
         Sums over the times of a group in a month, [R, U, Hf, Wf] and [R, U, H, W], float64, without
-        gaps: an output that is no input has its block mean on the coarse grid, a missing fine cell
-        the value of its coarse cell.
+        gaps: an output that is no input has its block mean on the coarse grid, a missing coarse
+        cell the value of the nearest one, a missing fine cell that of its coarse cell.
     count
         Number of time steps, [R].
     months
@@ -55,13 +56,13 @@ class Climatology:
         count = np.zeros(len(rows))
         coarse_sum = np.zeros((len(rows), len(outputs), height, width))
         fine_sum = np.zeros((len(rows), len(outputs), height * factor, width * factor))
-        area = pair.fine_grid.area
+        area, periodic = pair.fine_grid.area, pair.coarse_grid.periodic
         known = _with_all(pair.coarse, outputs)
         row_of = iter([rows[key] for key in keys])
         for block in time_blocks(pair.fine, known):
             fields = (stack(ds, outputs, np.float64).transpose("time", ...).values for ds in block)
             for time, fine, coarse in zip(block[0]["time"].values, *fields, strict=True):
-                fine, coarse = _without_gaps(fine, coarse, area)
+                fine, coarse = _without_gaps(fine, coarse, area, periodic=periodic)
                 if np.isnan(coarse).any():
                     raise ValueError(
                         f"Wanted some values of {', '.join(outputs)} at every time, got NaN alone "
@@ -147,9 +148,13 @@ def _with_all(coarse: xr.Dataset, outputs: tuple[str, ...]) -> xr.Dataset:
 
 
 def _without_gaps(
-    fine: np.ndarray, coarse: np.ndarray, area: np.ndarray
+    fine: np.ndarray, coarse: np.ndarray, area: np.ndarray, *, periodic: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fill [U, Hf, Wf] and [U, H, W] from each other: one NaN would spread over all of the base."""
+    """Fill [U, Hf, Wf] and [U, H, W]: one NaN would spread over all of the base.
+
+    Coarse gaps are filled from the nearest cell, as those of a sample are: the two are subtracted,
+    and another filling would leave its error along every coast.
+    """
     height, width = coarse.shape[-2:]
     factor = fine.shape[-1] // width
     weight = np.where(np.isnan(fine), 0.0, area)
@@ -159,7 +164,6 @@ def _without_gaps(
     )
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should
         blocks = total / weight
-        everywhere = total.sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
-    for mean in (blocks, everywhere[:, None, None]):
-        coarse = np.where(np.isnan(coarse), mean, coarse)
+    is_absent = np.isnan(coarse).all(axis=(1, 2), keepdims=True)
+    coarse = fill_gaps(np.where(is_absent, blocks, coarse), periodic=periodic)
     return np.where(np.isnan(fine), coarse.repeat(factor, 1).repeat(factor, 2), fine), coarse

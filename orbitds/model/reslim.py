@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitds.config import ModelConfig
@@ -98,6 +98,7 @@ class Reslim(DownscalingModel[ModelConfig]):
         phase: tuple[int, int] = (0, 0),
         noise: Float[Tensor, "B Z"] | None = None,
         aim: Aim | None = None,
+        place_known: Bool[Tensor, "B"] | None = None,
     ) -> Prediction:
         """Return the fine fields and the base they start from; see ``DownscalingModel``.
 
@@ -107,6 +108,9 @@ class Reslim(DownscalingModel[ModelConfig]):
             Of a network for several sets of data: the factor, the outputs that are wanted (others
             are zero to the convolutions), and which statics are given; by default what it is set
             to.
+        place_known
+            Which samples the trunk is told the place of; all by default. Of a model that was
+            trained with ``drop_position``, for samples outside the regions it was trained on.
         """
         aim = self.aim if aim is None else aim
         variables = self.inputs if variables is None else tuple(variables)
@@ -123,6 +127,7 @@ class Reslim(DownscalingModel[ModelConfig]):
             periodic=periodic,
             phase=phase,
             noise=noise,
+            place_known=place_known,
         )
         decoded, log_variance = spread_of(painted, len(self.whole.outputs))
         base, detail = self.base(

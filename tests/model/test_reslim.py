@@ -733,3 +733,29 @@ def test_what_it_does_not_have_is_refused():
     for what in own:
         with pytest.raises(ValueError, match=rf"Wanted {what} of the network.*got \['snow'\]"):
             model.at(2, **(own | {what: ("snow",)}))
+
+
+# --- places that are not told -------------------------------------------------------------------
+
+KNOWN_IN_PART = torch.tensor([True, False])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"compression": 2.0}, {"compression": 1.5, "edge_density": 0.0}]
+)
+def test_where_the_place_is_not_told_it_has_no_part_in_the_answer(settings):
+    model = randomised(model_of(drop_position=0.2, **settings))
+    here = sample_of(8, 12)
+    there = here | {"latitude_deg": here["latitude_deg"] - 30, "longitude_deg": here["longitude_deg"] + 50}
+    with torch.no_grad():
+        whole = model(**here)
+        one, other = (model(**sample, place_known=KNOWN_IN_PART) for sample in (here, there))
+    torch.testing.assert_close(one[1], other[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(one[0], whole[0], rtol=0, atol=1e-12)
+    assert not torch.allclose(one[0], other[0], atol=1e-6)
+    assert not torch.allclose(one[1], whole[1], atol=1e-6)
+
+
+def test_a_model_that_always_knew_its_place_is_not_asked_to_do_without():
+    with pytest.raises(ValueError, match="place_known out"):
+        model_of()(**sample_of(), place_known=KNOWN_IN_PART)
