@@ -180,7 +180,12 @@ def _rows(scores: xr.Dataset, names: Sequence[str]) -> Iterator[Row]:
 
 
 def _squares(
-    test: Pair, prediction: xr.Dataset, name: str, label: str, simple, edge: int  # noqa: ANN001  of evaluate
+    test: Pair,
+    prediction: xr.Dataset,
+    name: str,
+    label: str,
+    simple,
+    edge: int,
 ) -> dict[str, np.ndarray]:
     """Return the area-weighted sums of squared errors of each square by method, and of weights."""
     truth = test.fine[name].values.astype(np.float64)

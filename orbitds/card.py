@@ -5,6 +5,7 @@ from typing import Any
 
 from orbitds.description import FILES, SHIPPED, Description, describe
 from orbitds.hub import snapshot_name
+from orbitds.periods import each
 from orbitds.resources import plain, share
 from orbitds.sets import TrainingSet
 

@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt
 from orbitds.periods import Periods
 from orbitds.schema import Frozen
 
+Box = tuple[float, float, float, float]
 Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -31,7 +32,7 @@ class TrainingSet(Frozen):
     """Where these are from."""
     same_product: bool = False
     """Whether the coarse data are block means of the product of the targets."""
-    box_deg: tuple[float, float, float, float]
+    box_deg: Box
     """South, north, west and east edge."""
     period: Periods
     """Training period, or several; both ends included."""
@@ -49,3 +50,5 @@ class Choice(NamedTuple):
     same_product: bool
     told: str
     """How it was chosen, for people."""
+    boxes_deg: tuple[Box, ...] = ()
+    """Where it was trained on these outputs at this factor: south, north, west and east edges."""

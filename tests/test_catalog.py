@@ -24,8 +24,8 @@ from orbitds.catalog import (
 )
 from orbitds.datasets import whereabouts
 from orbitds.grid import Grid
-from orbitds.resources import share
 from orbitds.periods import each
+from orbitds.resources import share
 from orbitds.schema import parse
 from orbitds.sources import open_file
 from orbitds.variables import variable

@@ -33,10 +33,10 @@ def test_each_cell_is_in_some_core_and_no_window_leaves_the_field(crops):
     counted = np.zeros((crops.height, crops.width), int)
     for tile in crops.tiles:
         assert (len(tile.rows), len(tile.columns)) == crops.window
-        assert 0 <= tile.rows.start
+        assert tile.rows.start >= 0
         assert tile.rows.stop <= crops.height
         if not crops.periodic:
-            assert 0 <= tile.columns.start
+            assert tile.columns.start >= 0
             assert tile.columns.stop <= crops.width
         columns = np.array(tile.core_columns) % crops.width
         counted[np.ix_(tile.core_rows, columns)] += 1

@@ -11,7 +11,6 @@ from orbitds.data.gaps import fill_gaps
 from orbitds.data.pair import Pair, stack
 from orbitds.region import MONTHS
 
-
 # A year with more than this share of the training times cannot be spared: too few would be left.
 LARGEST_SHARE = 0.75
 

@@ -117,8 +117,8 @@ class Pair:
         if coarse.sizes["time"] == 0:
             times = self.coarse["time"].values
             raise ValueError(
-                f"Wanted times from {told(self.split[name])} for the {name} part of {self.name}, got "
-                f"none; the data run from {times[0]} to {times[-1]}. Correct the split."
+                f"Wanted times from {told(self.split[name])} for the {name} part of {self.name}, "
+                f"got none; the data run from {times[0]} to {times[-1]}. Correct the split."
             )
         coarse_fields, fine_fields = (
             fields.at(places) if fields is not None and isinstance(places, slice) else None

@@ -13,9 +13,17 @@ from orbitds.data.statics import statics_for
 from orbitds.grid import Grid
 from orbitds.infer.part import Frame
 from orbitds.region import Region
+from orbitds.sets import Box
 
 # Climatology that is kept on the device: as many months as fit, one at least.
 MONTHS_BYTES = 2**30
+# Rounding of coordinates.
+SLACK_DEG = 1e-3
+
+OUTSIDE = (
+    "The input lies outside the regions that checkpoint {!r} was trained on: the model is not told "
+    "where it is. Expect less skill."
+)
 
 
 def known(checkpoint: Checkpoint, fine_grid: Grid) -> tuple[Region | None, str]:
@@ -34,6 +42,31 @@ def known(checkpoint: Checkpoint, fine_grid: Grid) -> tuple[Region | None, str]:
         f"({region.grid}): its climatology and static fields are not used, and the model "
         "starts from plain interpolation. Expect less skill."
     )
+
+
+def place_known(checkpoint: Checkpoint, fine_grid: Grid) -> bool | None:
+    """Return whether a model shall be told where it is: within a box that it was trained on.
+
+    None of a model that has not learned to do without: it is told always.
+    """
+    if not getattr(checkpoint.model.config, "drop_position", 0):
+        return None
+    boxes = () if checkpoint.choice is None else checkpoint.choice.boxes_deg
+    if checkpoint.region is not None:
+        boxes = (*boxes, _box_of(checkpoint.region.grid))
+    return not boxes or any(_is_within(_box_of(fine_grid), box) for box in boxes)
+
+
+def _box_of(grid: Grid) -> Box:
+    rows, columns = grid.latitude_bounds_deg, grid.longitude_bounds_deg
+    return float(rows.min()), float(rows.max()), float(columns.min()), float(columns.max())
+
+
+def _is_within(part: Box, box: Box) -> bool:
+    south, north, west, east = box
+    ahead = (part[2] - west + SLACK_DEG) % 360 - SLACK_DEG
+    across = ahead + part[3] - part[2] <= east - west + SLACK_DEG or east - west >= 360 - SLACK_DEG
+    return south - SLACK_DEG <= part[0] and part[1] <= north + SLACK_DEG and across
 
 
 def shipped(names: tuple[str, ...], fine_grid: Grid) -> Region:
@@ -64,12 +97,22 @@ class Backdrop:
         What is computed; the window around it is kept.
     device
         Where it is wanted.
+
+    Attributes
+    ----------
+    place_known
+        Whether the model is told where it is, as of ``place_known``.
     """
+
+    place_known: bool | None = None
 
     def __init__(
         self, checkpoint: Checkpoint, fine_grid: Grid, frame: Frame, device: torch.device
     ) -> None:
         self.region, self.lack = known(checkpoint, fine_grid)
+        self.place_known = place_known(checkpoint, fine_grid)
+        if self.place_known is False:
+            self.lack = " ".join(filter(None, (self.lack, OUTSIDE.format(checkpoint.name))))
         self.device = device
         self._outputs = checkpoint.normalizer(checkpoint.outputs)
         rows, columns = frame.window

@@ -109,6 +109,7 @@ def choose(
         spacing_km=nearest.spacing_km,
         same_product=all(one.same_product for one in alike),
         told=told,
+        boxes_deg=tuple(one.box_deg for one in alike if set(one.outputs) & given),
     )
 
 

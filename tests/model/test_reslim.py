@@ -746,7 +746,10 @@ KNOWN_IN_PART = torch.tensor([True, False])
 def test_where_the_place_is_not_told_it_has_no_part_in_the_answer(settings):
     model = randomised(model_of(drop_position=0.2, **settings))
     here = sample_of(8, 12)
-    there = here | {"latitude_deg": here["latitude_deg"] - 30, "longitude_deg": here["longitude_deg"] + 50}
+    there = here | {
+        "latitude_deg": here["latitude_deg"] - 30,
+        "longitude_deg": here["longitude_deg"] + 50,
+    }
     with torch.no_grad():
         whole = model(**here)
         one, other = (model(**sample, place_known=KNOWN_IN_PART) for sample in (here, there))
