@@ -13,6 +13,7 @@ from orbitds.train.mesh import make_mesh
 from orbitds.train.mixture import Scope
 from orbitds.train.setting import prepare_all
 from orbitds.train.start import begin
+from tests.mixed import other_pair
 
 TINY = ModelConfig(
     width=12,
@@ -49,24 +50,15 @@ def pair_with_gaps():
     return replace(pair, fine=pair.fine.where(~holes).assign_attrs(missing="mask"))
 
 
-def other_pair():
-    """A pair of another factor, with an output of its own and no statics."""
-    pair = synthetic_pair(rows=8, columns=10, factor=2, seed=3)
-    names = {"eastward_wind": "northward_wind"}
-    return replace(
-        pair,
-        name="other",
-        coarse=pair.coarse.rename(names),
-        fine=pair.fine[["eastward_wind"]].rename(names),
-        statics=pair.statics[[]],
-    )
+def pairs_of(config):
+    """As many pairs as a config asks for."""
+    return [pair_with_gaps(), other_pair()][: len(config.mixture)]
 
 
 def begun(config, launch, device):
     """Settings, mesh and model of a run whose weights are such that no gradient is zero."""
     mesh = make_mesh(config.parallel, launch, device)
-    pairs = [pair_with_gaps(), other_pair()][: len(config.mixture)]
-    settings = prepare_all(config, pairs, device)
+    settings = prepare_all(config, pairs_of(config), device)
     scope = Scope.of(settings)
     torch.manual_seed(5)
     model = build(

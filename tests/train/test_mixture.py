@@ -13,8 +13,7 @@ from orbitds.model.interface import Aim
 from orbitds.normalize import Statistics
 from orbitds.train.mixture import Scope, check_mixture, pooled, training_set
 from orbitds.train.setting import prepare_all
-
-WIND, RAIN, NORTH = "eastward_wind", "total_precipitation_24hr", "northward_wind"
+from tests.mixed import NORTH, RAIN, WIND, other_pair
 
 
 def named(inputs="ab", outputs="a", statics="s", factor=4):
@@ -30,15 +29,7 @@ def config(**model):
 
 @pytest.fixture(scope="module")
 def other():
-    """A pair of factor 2 with an output and an input of its own."""
-    pair = synthetic_pair(rows=5, columns=8, factor=2, seed=3)
-    north = pair.coarse[WIND] * 2 + 5
-    return replace(
-        pair,
-        name="other",
-        coarse=pair.coarse[[WIND]].assign({NORTH: north}),
-        fine=pair.fine[[WIND]].rename({WIND: NORTH}),
-    )
+    return other_pair()
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -120,7 +111,7 @@ def test_all_pairs_are_normalised_alike(pair, other):
     one, two = prepare_all(config(), [pair, other])
     assert one.statistics[WIND] == two.statistics[WIND]
     assert one.aim == Aim(3, (WIND, RAIN), ("orography",))
-    assert two.aim == Aim(2, (NORTH,), ("orography",))
+    assert two.aim == Aim(2, (NORTH,), ("orography",))  # it gives none of these
     row = one.statistics[WIND]
     for setting, data in ((one, pair), (two, other)):
         wind = torch.tensor(data.part("train").coarse[WIND].values[3])
@@ -132,9 +123,9 @@ def test_all_pairs_are_normalised_alike(pair, other):
 
 
 def test_a_set_is_told_with_its_place(other):
-    told = training_set(other, (WIND, NORTH), 0.5)
+    told = training_set(other, other.inputs, 0.5)
     assert (told.pair, told.factor, told.share) == ("other", 2, 0.5)
     assert told.outputs == (NORTH,)
     assert told.box_deg == pytest.approx((-90, 90, 0, 360))
-    assert told.spacing_km == pytest.approx((36 * 111.195, 18 * 111.195), rel=1e-4)
+    assert told.spacing_km == pytest.approx((22.5 * 111.195, 11.25 * 111.195), rel=1e-4)
     assert told.period == ("2001", "2002")
