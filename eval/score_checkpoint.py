@@ -23,10 +23,11 @@ from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.pair import Pair, open_pair
 from orbitds.data.values import Missing
 from orbitds.eval.baselines import DELTA
-from orbitds.eval.evaluate import evaluate
+from orbitds.eval.evaluate import evaluate, method_label
+from orbitds.eval.evaluation import Simple
 from orbitds.eval.past import learn
 from orbitds.eval.simple import SimpleMethods
-from orbitds.eval.table import EVERYWHERE
+from orbitds.eval.table import EVERYWHERE, SCALARS
 from orbitds.grid import Grid
 from orbitds.infer.choice import part_for
 from orbitds.infer.downscaler import Downscaler
@@ -120,16 +121,16 @@ def score(
     names = [str(name) for name in prediction.data_vars if name in pair.outputs]
     past = learn(pair.part("train"), names, grid, pair.factor)
     simple = SimpleMethods.on(test.coarse_grid, grid, names, past=past).fields
-    label = f"{checkpoint.name}"
+    label = method_label(checkpoint.name)
     scores = evaluate(
         prediction[names], test.fine[names], coarse=test.coarse, missing=missing, label=label,
         region_names=(), simple=simple,
     )  # fmt: skip
-    rows, blocks = list(_rows(scores, names)), str(scores.attrs.get("blocks", "months"))
+    rows, blocks = list(_rows(scores, names)), f"{scores.attrs['block']}s"
     if space_blocks and test.fine.sizes["time"] < LEAST_BLOCKS:
         edge = space_blocks * pair.factor
         fields = {name: _squares(test, prediction, name, label, simple, edge) for name in names}
-        rows = [_with_space_intervals(row, fields[row.variable], label) for row in rows]
+        rows = [_with_space_intervals(row, fields[row.variable]) for row in rows]
         blocks = f"squares of {space_blocks} x {space_blocks} coarse cells"
     period = told(pair.split["test"])
     return Result(pair.name, period, test.fine.sizes["time"], str(grid), blocks, tuple(rows))
@@ -173,26 +174,24 @@ def _rows(scores: xr.Dataset, names: Sequence[str]) -> Iterator[Row]:
             own = whole.sel({"variable": name, "method": method})
             value, low, high = (
                 {metric: float(own[end].sel(metric=metric)) for metric in METRICS}
-                for end in ("value", "low", "high")
+                for end in SCALARS
             )
             if math.isfinite(value["rmse"]):
                 yield Row(name, str(own["units"].values), method, value, low, high)
 
 
 def _squares(
-    test: Pair,
-    prediction: xr.Dataset,
-    name: str,
-    label: str,
-    simple,
-    edge: int,
+    test: Pair, prediction: xr.Dataset, name: str, label: str, simple: Simple, edge: int
 ) -> dict[str, np.ndarray]:
     """Return the area-weighted sums of squared errors of each square by method, and of weights."""
     truth = test.fine[name].values.astype(np.float64)
     own = prediction[name].transpose("time", "latitude", "longitude").values
     weight = np.where(np.isnan(truth) | np.isnan(own), 0.0, test.fine_grid.area)
+    coarse = (
+        test.coarse[[name]].load().assign_attrs(missing=test.coarse.attrs.get("missing", "error"))
+    )
     fields = {label: own} | {
-        method: field.numpy() for method, field in simple(test.coarse[[name]].load(), name).items()
+        method: field.numpy() for method, field in simple(coarse, name).items()
     }
     squares = {
         method: _summed(weight * np.nan_to_num(field - truth) ** 2, edge)
@@ -209,7 +208,7 @@ def _summed(fields: np.ndarray, edge: int) -> np.ndarray:
     return total.ravel()
 
 
-def _with_space_intervals(row: Row, sums: dict[str, np.ndarray], label: str) -> Row:
+def _with_space_intervals(row: Row, sums: dict[str, np.ndarray]) -> Row:
     """Return a row with intervals of RMSE and skill over squares that hold values."""
     held = sums["weight"] > 0
     names = [row.method, *(other for other in ("bilinear", DELTA) if other in sums), "weight"]

@@ -46,7 +46,7 @@ class Crops(Windows):
                 "halo smaller."
             )
 
-    @property
+    @cached_property
     def window(self) -> tuple[int, int]:
         """Coarse rows and columns of every window."""
         return min(self.crop_cells[0], self.height), min(self.crop_cells[1], self.width)

@@ -1,8 +1,8 @@
 """TILES: cut a field into windows with a halo, keep the cores, join them again.
 
 Halos are known to this module, and to that of crops, alone. Every window of a grid has the same
-shape: at a border that does not wrap, the window slides inward, so that its core is no longer in the
-middle.
+shape: at a border that does not wrap, the window slides inward, so that its core is no longer in
+the middle.
 
 References
 ----------

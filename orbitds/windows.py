@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -34,7 +35,7 @@ class Windows(ABC):
     periodic: bool
     """Whether the last column is a neighbour of the first."""
 
-    @property
+    @cached_property
     @abstractmethod
     def window(self) -> tuple[int, int]:
         """Coarse rows and columns of every window."""
@@ -44,7 +45,7 @@ class Windows(ABC):
     def places(self) -> tuple[int, int]:
         """Number of places along rows and columns."""
 
-    @property
+    @cached_property
     @abstractmethod
     def tiles(self) -> Sequence[Tile]:
         """All windows, row by row from the north-west."""

@@ -59,7 +59,7 @@ def keep(
             **({} if others else {"period": list(sets[0].period)}),
             "statics": "; ".join(sources),
             "step": step,
-            **({"base_errors": setting.base_errors} if setting.base_errors else {}),
+            **({"base_errors": first.base_errors} if first.base_errors else {}),
             "config": json.loads(config.model_dump_json()),
             "torch": torch.__version__,
             "python": platform.python_version(),

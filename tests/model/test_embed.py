@@ -269,6 +269,7 @@ def test_training_drops_places_of_whole_samples():
     position = PositionEmbedding(D, OCTAVES, drop=0.3).train()
     torch.manual_seed(4)
     known = position.known(4000, None)
+    assert known is not None
     assert known.shape == (4000, 1)
     assert float(known.double().mean()) == pytest.approx(0.7, abs=0.03)
     places = LATITUDE[:1, :5].expand(4000, -1), LONGITUDE[:1, :5].expand(4000, -1)
