@@ -22,6 +22,7 @@ SHIPPED = "data_catalog/checkpoints"
 DESCRIPTION_BYTES = 2**24
 NEWEST = 3
 
+
 class Description(Frozen):
     """What ``orbitds.json`` says."""
 

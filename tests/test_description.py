@@ -164,9 +164,7 @@ def test_known_checkpoints_are_those_that_ship_and_those_in_the_cache(
         ({"statics": []}, "statics of the sets that are not those"),
     ],
 )
-def test_sets_that_do_not_make_up_a_checkpoint_are_refused(
-    mixed_folder, tmp_path, change, message
-):
+def test_sets_that_do_not_make_up_a_checkpoint_are_refused(mixed_folder, tmp_path, change, message):
     folder = Path(shutil.copytree(mixed_folder, tmp_path / "copy"))
     told = json.loads((folder / DESCRIPTION).read_text())
     (folder / DESCRIPTION).write_text(json.dumps(told | change))

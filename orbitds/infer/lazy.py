@@ -20,8 +20,8 @@ from orbitds.data.history import enter_with_earlier
 from orbitds.data.layout import MEMBER
 from orbitds.data.values import check_missing
 from orbitds.grid import Grid
-from orbitds.infer.choice import part_for
 from orbitds.infer.block import COMPUTING, Block, settings_of
+from orbitds.infer.choice import part_for
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.encoding import encoded
 from orbitds.infer.mask import POLICY, check_some_values

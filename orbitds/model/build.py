@@ -14,6 +14,7 @@ from orbitds.model.reslim import Reslim
 from orbitds.model.unet import UNet
 from orbitds.model.vit import ViT
 
+
 class _Names(TypedDict):
     inputs: Sequence[str]
     outputs: Sequence[str]

@@ -1,6 +1,5 @@
 """A training step without values: shapes alone, so that a laptop rehearses any size in seconds."""
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 

@@ -10,7 +10,6 @@ from orbitds.config import ModelConfig
 from orbitds.description import Description
 from orbitds.model.interface import DownscalingModel
 
-
 # Where a network of several factors has a part for each: their names go on with the factor.
 BY_FACTOR = ("trunk.decode.paint.", "trunk.decode.smooth.", "correct.")
 

@@ -129,9 +129,9 @@ def test_statics_are_those_of_training(checkpoint, pair):
 
 
 def test_a_spacing_far_from_any_is_told(mixed_folder, pair):
-    half = xr.Dataset(
-        {name: pair.coarse[name].isel(time=slice(3)) for name in (WIND, RAIN)}
-    ).isel(latitude=slice(0, 6), longitude=slice(0, 6))
+    half = xr.Dataset({name: pair.coarse[name].isel(time=slice(3)) for name in (WIND, RAIN)}).isel(
+        latitude=slice(0, 6), longitude=slice(0, 6)
+    )
     near = half.assign_coords(latitude=half.latitude / 2, longitude=half.longitude / 2)
     with pytest.warns(UserWarning, match="trained at 2859 km for this factor.*1430 km"):
         fine = near.orbit.downscale(mixed_folder, factor=3)
@@ -160,6 +160,6 @@ def test_the_command_tells_what_it_chose(orbitds, mixed_folder, other, tmp_path,
         answer = orbitds(*command, "finer.nc", "--factor", "3")
     assert answer.code == 0
     with xr.open_dataset("finer.nc") as fine:
-        assert list(fine.data_vars)[0] == WIND
+        assert next(iter(fine.data_vars)) == WIND
         assert fine.sizes["latitude"] == 24
     assert "3 or 2, got 5" in orbitds(*command, "none.nc", "--factor", "5").err

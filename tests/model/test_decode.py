@@ -63,7 +63,9 @@ def test_a_token_changes_its_own_block_and_its_rim(row, column, periodic):
     decoder, tokens = decoder_of(), tokens_of()
     other = tokens.clone()
     other[1, row * COLUMNS + column] += 1
-    change = decoder(other, ROWS, zoom=1, periodic=periodic) - decoder(tokens, ROWS, zoom=1, periodic=periodic)
+    change = decoder(other, ROWS, zoom=1, periodic=periodic) - decoder(
+        tokens, ROWS, zoom=1, periodic=periodic
+    )
     height, width = ROWS * BLOCK, COLUMNS * BLOCK
     rows = range(max(row * BLOCK - 1, 0), min((row + 1) * BLOCK + 1, height))
     columns = range(column * BLOCK - 1, (column + 1) * BLOCK + 1)

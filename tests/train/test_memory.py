@@ -8,8 +8,8 @@ import torch
 from orbitds.ledger import Ledger
 from orbitds.model.build import build
 from orbitds.train.memory import predict_memory
-from orbitds.train.mixture import Scope
 from orbitds.train.mesh import AXES
+from orbitds.train.mixture import Scope
 from orbitds.train.objective import objective
 from orbitds.train.portion import forget
 from orbitds.train.rehearsal import Rehearsal

@@ -233,14 +233,10 @@ def test_a_mixture_takes_the_head_of_a_checkpoint_of_one_factor(given):
     before = weights_of(model)
     fresh, _ = start(model, folder)
     assert set(fresh) == {
-        name
-        for name in before
-        if name.startswith(("trunk.decode.paint.2.", "correct.2."))
+        name for name in before if name.startswith(("trunk.decode.paint.2.", "correct.2."))
     }
     after = model.state_dict()
-    assert torch.equal(
-        after["trunk.decode.paint.3.weight"], weights["trunk.decode.paint.weight"]
-    )
+    assert torch.equal(after["trunk.decode.paint.3.weight"], weights["trunk.decode.paint.weight"])
     assert torch.equal(after["correct.3.layers.1.bias"], weights["correct.layers.1.bias"])
     assert torch.equal(after["trunk.decode.paint.2.weight"], before["trunk.decode.paint.2.weight"])
 
