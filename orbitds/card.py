@@ -45,7 +45,7 @@ def card_of(folder: Path) -> dict[str, Any]:
         },
     }
     if description.sets:
-        card["sets"] = list(map(_set, description.sets))
+        card["sets"] = {plain(one.pair): _set(one) for one in description.sets}
     return card
 
 
@@ -58,12 +58,10 @@ def _set(one: TrainingSet) -> dict[str, Any]:
     """Return what there is to know of one of several sets that a checkpoint was trained on."""
     south, north, west, east = one.box_deg
     return {
-        "pair": plain(one.pair),
         "grid": _grid(one.spacing_km, one.factor),
         "inputs": list(map(plain, one.inputs)),
         "outputs": list(map(plain, one.outputs)),
         "statics": list(map(plain, one.statics)),
-        "statics_source": None if one.statics_source is None else plain(one.statics_source),
         "place": f"latitude {south:.4g} to {north:.4g}, longitude {west:.4g} to {east:.4g}",
         "period": [plain(label) for period in each(one.period) for label in period],
         "share": one.share,

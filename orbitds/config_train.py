@@ -112,8 +112,8 @@ class TrainConfig(Frozen):
     pair: str | None = None
     """Data pair: a name from `orbitds catalog list`, or the path of a YAML file."""
     pairs: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """Instead of `pair`, several by name, each with its share of the steps. Statistics and region
-    of the first go into the checkpoint."""
+    """Instead of `pair`, several by name, each with its share of the steps: they may differ in
+    grid, factor and variables. Statistics are pooled, and the checkpoint has no region."""
     data: DataConfig = DataConfig()
     """How samples are read."""
     model: ModelConfig = ModelConfig()

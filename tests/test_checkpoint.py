@@ -614,7 +614,7 @@ def test_a_checkpoint_of_several_sets_comes_back(mixed_folder, tmp_path):
 def test_a_part_is_described_as_if_there_were_nothing_else(mixed_folder):
     whole = load_checkpoint(mixed_folder)
     names = ("northward_wind",)
-    choice = Choice(2, names, names, (), (2000.0, 1000.0), False, "told")
+    choice = Choice(2, names, names, (), (2000.0, 1000.0), same_product=False, told="told")
     part = whole.of(choice)
     assert (part.factor, part.inputs, part.outputs) == (2, names, names)
     assert part.description.sets == ()

@@ -47,7 +47,8 @@ def keep(
         training_set(setting.pair, setting.inputs, share)
         for setting, share in zip(settings, shares, strict=True)
     ]
-    sources = dict.fromkeys(_source(setting.pair) for setting in settings)
+    # of several, each set says it
+    alone = {"period": list(sets[0].period), "statics": _source(first.pair)}
     statistics = {name: row for one in settings for name, row in one.statistics.items()}
     save_checkpoint(
         partial,
@@ -56,8 +57,7 @@ def keep(
         spacing_km=sets[0].spacing_km,
         provenance={
             "pair": " + ".join(one.pair for one in sets),
-            **({} if others else {"period": list(sets[0].period)}),
-            "statics": "; ".join(sources),
+            **({} if others else alone),
             "step": step,
             **({"base_errors": first.base_errors} if first.base_errors else {}),
             "config": json.loads(config.model_dump_json()),

@@ -160,6 +160,6 @@ def test_the_command_tells_what_it_chose(orbitds, mixed_folder, other, tmp_path,
         answer = orbitds(*command, "finer.nc", "--factor", "3")
     assert answer.code == 0
     with xr.open_dataset("finer.nc") as fine:
-        assert list(fine.data_vars)[0] == WIND
+        assert next(iter(fine.data_vars)) == WIND
         assert fine.sizes["latitude"] == 24
     assert "3 or 2, got 5" in orbitds(*command, "none.nc", "--factor", "5").err
