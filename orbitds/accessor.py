@@ -22,6 +22,7 @@ class OrbitAccessor:
         self,
         checkpoint: "str | PathLike[str] | Checkpoint",
         *,
+        factor: int | None = None,
         variables: "Sequence[str] | None" = None,
         tiles: "Literal['auto'] | tuple[int, int] | None" = None,
         batch_size: int | None = None,
@@ -39,6 +40,10 @@ class OrbitAccessor:
         checkpoint
             Name of a shipped checkpoint, folder of one, or a loaded
             :class:`~orbitds.checkpoint.Checkpoint`.
+        factor
+            Which factor of a checkpoint that was trained for several; by default that of the
+            training data whose coarse spacing is nearest to the dataset's. The history of the
+            answer tells which; outputs whose own coarse field the dataset lacks are left out.
         variables
             Output variables to return; all of the checkpoint's by default.
         tiles
@@ -98,6 +103,7 @@ class OrbitAccessor:
         return downscale(
             self._ds,
             checkpoint,
+            factor=factor,
             variables=variables,
             tiles=tiles,
             batch_size=batch_size,
@@ -121,6 +127,7 @@ class OrbitArrayAccessor:
         self,
         checkpoint: "str | PathLike[str] | Checkpoint",
         *,
+        factor: int | None = None,
         variables: "Sequence[str] | None" = None,
         tiles: "Literal['auto'] | tuple[int, int] | None" = None,
         batch_size: int | None = None,
@@ -134,7 +141,7 @@ class OrbitArrayAccessor:
 
         Parameters
         ----------
-        checkpoint, tiles, batch_size, constraints, missing, members, device, dtype
+        checkpoint, factor, tiles, batch_size, constraints, missing, members, device, dtype
             As for a dataset.
         variables
             The output variable to return; by default the array's own.
@@ -156,6 +163,7 @@ class OrbitArrayAccessor:
         return downscale_variable(
             self._da,
             checkpoint,
+            factor=factor,
             variables=variables,
             tiles=tiles,
             batch_size=batch_size,

@@ -5,7 +5,9 @@ from typing import Any
 
 from orbitds.description import FILES, SHIPPED, Description, describe
 from orbitds.hub import snapshot_name
+from orbitds.periods import each
 from orbitds.resources import plain, share
+from orbitds.sets import TrainingSet
 
 # What whoever made a checkpoint may say in its provenance, for those who use it.
 TERMS = ("title", "licence", "citation")
@@ -21,14 +23,15 @@ def card_of(folder: Path) -> dict[str, Any]:
         If the folder holds no checkpoint.
     """
     description = describe(folder)
-    coarse, fine = description.spacing_km
+    own = description.spacing_km, description.factor
+    grids = [_grid(one.spacing_km, one.factor) for one in description.sets] or [_grid(*own)]
     told = {key: description.provenance.get(key) for key in TERMS}
     told["licence"] = told["licence"] or UNKNOWN
     size = sum((folder / file).stat().st_size for file in FILES if (folder / file).is_file())
-    return {
+    card = {
         **{key: plain(str(text)) for key, text in told.items() if text},
         "folder": f"{folder} ({_whereabouts(folder)}, {size / 1e6:.3g} MB)",
-        "grid": f"{coarse:.4g} km to {fine:.4g} km, {description.factor} times finer",
+        "grid": "; ".join(dict.fromkeys(grids)),
         "inputs": list(map(plain, description.inputs)),
         "outputs": list(map(plain, description.outputs)),
         "statics": list(map(plain, description.statics)),
@@ -40,6 +43,28 @@ def card_of(folder: Path) -> dict[str, Any]:
             for key, value in description.provenance.items()
             if key not in (*TERMS, "config")
         },
+    }
+    if description.sets:
+        card["sets"] = {plain(one.pair): _set(one) for one in description.sets}
+    return card
+
+
+def _grid(spacing_km: tuple[float, float], factor: int) -> str:
+    coarse, fine = spacing_km
+    return f"{coarse:.4g} km to {fine:.4g} km, {factor} times finer"
+
+
+def _set(one: TrainingSet) -> dict[str, Any]:
+    """Return what there is to know of one of several sets that a checkpoint was trained on."""
+    south, north, west, east = one.box_deg
+    return {
+        "grid": _grid(one.spacing_km, one.factor),
+        "inputs": list(map(plain, one.inputs)),
+        "outputs": list(map(plain, one.outputs)),
+        "statics": list(map(plain, one.statics)),
+        "place": f"latitude {south:.4g} to {north:.4g}, longitude {west:.4g} to {east:.4g}",
+        "period": [plain(label) for period in each(one.period) for label in period],
+        "share": one.share,
     }
 
 

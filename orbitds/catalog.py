@@ -16,6 +16,7 @@ from orbitds.datasets import (
     roots,
     whereabouts,
 )
+from orbitds.periods import Periods, each, overlap
 from orbitds.resources import did_you_mean, locate, names, read_yaml
 from orbitds.schema import Frozen, parse
 from orbitds.sources import address, open_address, open_files
@@ -108,8 +109,9 @@ class PairEntry(Frozen):
     """
     region: RegionEntry | None = None
     """Part of the common region to which the pair is kept; the whole if left out."""
-    split: dict[Literal["train", "validate", "test"], tuple[str, str]]
-    """Periods for training, validation and test, both ends included; they may not overlap."""
+    split: dict[Literal["train", "validate", "test"], Periods]
+    """Periods for training, validation and test, one or several each, both ends included; they may
+    not overlap. Where no time can be spared, validation may be the training periods themselves."""
 
     @field_validator("statics", mode="before")
     @classmethod
@@ -120,19 +122,21 @@ class PairEntry(Frozen):
     def _split_is_whole(self) -> "PairEntry":
         if set(self.split) != {"train", "validate", "test"}:
             raise ValueError(f"Wanted train, validate and test periods, got {sorted(self.split)}.")
-        for part, (start, end) in self.split.items():
+        periods = [(part, one) for part, some in self.split.items() for one in each(some)]
+        for part, (start, end) in periods:
             if start[: len(end)] > end[: len(start)]:
                 raise ValueError(
                     f"Wanted periods that end after they begin, got {part} from {start} to {end}. "
                     "Exchange the two."
                 )
-        ordered = sorted(self.split.items(), key=lambda item: item[1])
-        for (earlier, (_, end)), (later, (start, _)) in itertools.pairwise(ordered):
-            # a period's end holds all of its year, month or day: compare to that precision
-            if start[: len(end)] <= end:
+        if self.split["validate"] == self.split["train"]:
+            periods = [(part, one) for part, one in periods if part != "validate"]
+        ordered = sorted(periods, key=lambda item: item[1])
+        for (earlier, one), (later, other) in itertools.pairwise(ordered):
+            if overlap(one, other):
                 raise ValueError(
-                    f"Wanted periods that do not overlap, got {earlier} to {end} and {later} from "
-                    f"{start}: a model would be scored on what it has seen."
+                    f"Wanted periods that do not overlap, got {earlier} to {one[1]} and {later} "
+                    f"from {other[0]}: a model would be scored on what it has seen."
                 )
         return self
 

@@ -7,7 +7,7 @@ the training region.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -34,6 +34,7 @@ from orbitds.description import (
 from orbitds.model.interface import DownscalingModel
 from orbitds.normalize import Normalizer, Statistics
 from orbitds.region import Region, check_shapes
+from orbitds.sets import Choice, TrainingSet
 from orbitds.tensors import UnfitError, open_tensors
 from orbitds.weights import bare_model, read_weights
 
@@ -59,6 +60,8 @@ class Checkpoint:
         Where it lies; None for one that was made or changed in memory.
     identity
         Hash of its description, which holds the hashes of all else; None as of the folder.
+    choice
+        What of a checkpoint of several sets it is; None for a whole one.
 
     Notes
     -----
@@ -73,11 +76,20 @@ class Checkpoint:
     # not to be given: a copy with a changed part does not lie in the folder
     folder: Path | None = field(default=None, init=False)
     identity: str | None = field(default=None, init=False)
+    choice: Choice | None = field(default=None, init=False)
 
     def __reduce__(self) -> tuple[Callable[..., "Checkpoint"], tuple[Any, ...]]:
         if self.folder is None:
-            return Checkpoint, (self.model, self.description, self.region, self.name)
-        return load_same, (self.folder, self.identity)
+            told = self.model, self.description, self.region, self.name
+            return _in_memory, (*told, self.choice)
+        return load_same, (self.folder, self.identity, self.choice)
+
+    def of(self, choice: Choice) -> "Checkpoint":
+        """Return a part of a checkpoint of several sets, as one that knows nothing else.
+
+        The weights are the same, and so is the part whenever the same is asked for.
+        """
+        return _part_of(self, choice)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -113,6 +125,7 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     region: Region | None = None,
     same_product: bool = False,
+    sets: Sequence[TrainingSet] = (),
     weights: Mapping[str, Tensor] | None = None,
     objective: Literal["downscale", "masked"] = "downscale",
 ) -> None:
@@ -120,6 +133,8 @@ def save_checkpoint(
 
     Parameters
     ----------
+    sets
+        The pairs of the model, where these are several.
     weights
         The model's weights, where it does not hold them itself.
 
@@ -143,6 +158,7 @@ def save_checkpoint(
         }
         sha256[CLIMATOLOGY] = _save(tensors, folder / CLIMATOLOGY)
     description = Description(
+        format=3 if sets else 2,
         model=model.config,
         inputs=model.inputs,
         outputs=model.outputs,
@@ -151,12 +167,13 @@ def save_checkpoint(
         statistics=dict(statistics),
         spacing_km=spacing_km,
         same_product=same_product,
+        sets=tuple(sets),
         objective=objective,
         sha256=sha256,
         provenance={"orbitds": metadata.version("orbitds"), **provenance},
     )
     (folder / DESCRIPTION).write_text(
-        json.dumps(description.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8"
+        json.dumps(description.stored(), indent=2) + "\n", encoding="utf-8"
     )
 
 
@@ -184,8 +201,8 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         return _load(folder, read_description(folder))
 
 
-def load_same(folder: Path, identity: str) -> Checkpoint:
-    """Load the checkpoint that lay in a folder when its identity was taken.
+def load_same(folder: Path, identity: str, choice: Choice | None = None) -> Checkpoint:
+    """Load the checkpoint, or the part, that lay in a folder when its identity was taken.
 
     Raises
     ------
@@ -198,7 +215,31 @@ def load_same(folder: Path, identity: str) -> Checkpoint:
             f"Wanted the checkpoint in {folder} that the job began with, {identity[:12]}, got "
             f"another one, {str(checkpoint.identity)[:12]}. Put the first one back, or begin anew."
         )
+    return checkpoint if choice is None else checkpoint.of(choice)
+
+
+def _in_memory(
+    model: DownscalingModel,
+    description: Description,
+    region: Region | None,
+    name: str,
+    choice: Choice | None,
+) -> Checkpoint:
+    checkpoint = Checkpoint(model, description, region, name)
+    object.__setattr__(checkpoint, "choice", choice)
     return checkpoint
+
+
+@lru_cache(maxsize=8)
+def _part_of(whole: Checkpoint, choice: Choice) -> Checkpoint:
+    """Make a part once: what was prepared for it, on a device, is found again by it."""
+    model = whole.model.at(
+        choice.factor, inputs=choice.inputs, outputs=choice.outputs, statics=choice.statics
+    )
+    part = _in_memory(model, whole.description.of(choice), whole.region, whole.name, choice)
+    object.__setattr__(part, "folder", whole.folder)
+    object.__setattr__(part, "identity", whole.identity)
+    return part
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> str:

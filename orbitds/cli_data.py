@@ -168,14 +168,16 @@ def _checked(
         parts = check_pair(pair, without_coarse=input is not None)
         yield from parts.reports.items()
         variables, fits = parts.inputs, parts.fits
-    if checkpoint is not None:
-        from orbitds.infer.downscaler import Downscaler
-
-        downscaler = Downscaler(checkpoint)
-        variables, fits = downscaler.checkpoint.inputs, downscaler.fits
     if input is not None:
         declared = missing or declared_missing(input)
         with catalog.open_dataset(input) as ds:
+            if checkpoint is not None:
+                from orbitds.checkpoint import load_checkpoint
+                from orbitds.infer.choice import part_for
+                from orbitds.infer.downscaler import Downscaler
+
+                downscaler = Downscaler(part_for(load_checkpoint(checkpoint), ds))
+                variables, fits = downscaler.checkpoint.inputs, downscaler.fits
             yield input, look(ds, variables, missing=declared, fits=fits)
 
 

@@ -6,14 +6,12 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from orbitds.config_model import ModelConfig, model_preset
+from orbitds.config_run import LogConfig, ParallelConfig, SaveConfig
 from orbitds.config_train import (
     DataConfig,
-    LogConfig,
     LossConfig,
     MaskedConfig,
     OptimConfig,
-    ParallelConfig,
-    SaveConfig,
     TilesConfig,
     TrainConfig,
 )
@@ -52,6 +50,9 @@ class InferOptions(Frozen):
     """Checkpoint: a shipped name, a folder, or `hf://owner/name@revision`."""
     output: Path
     """What to write: a path that ends in .nc or .zarr, or the address of a Zarr store."""
+    factor: PositiveInt | None = None
+    """Which factor of a checkpoint that has several; by default that of the training data whose
+    spacing is nearest to the input's."""
     variables: tuple[str, ...] | None = None
     """Output variables to write; all of the checkpoint's by default."""
     time: str | None = None

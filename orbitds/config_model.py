@@ -44,6 +44,9 @@ class ModelConfig(Frozen):
     """Probability of skipping the last block in training; earlier blocks less, linearly."""
     drop_variables: float = Field(default=0.0, ge=0, lt=1)
     """Probability that the trunk does not see a variable of a sample in training."""
+    drop_position: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that the trunk is not told where a sample lies in training: so it learns places
+    by heart where it was trained, and can be used elsewhere. 0 leaves no way to do without."""
     predicts: Literal["field", "gaussian", "members"] = "field"
     """What it says of a cell: a value, a mean with a variance, or one member for each noise vector.
     Training sets it from `loss.kind`."""

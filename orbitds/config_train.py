@@ -1,4 +1,4 @@
-"""Every setting of training, as frozen models."""
+"""What training does, as frozen models; how a run is carried out lies in ``config_run``."""
 
 from typing import Literal
 
@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from orbitds.config_model import ModelConfig
+from orbitds.config_run import LogConfig, ParallelConfig, SaveConfig
 from orbitds.schema import Frozen
 
 
@@ -25,6 +26,10 @@ class TilesConfig(Frozen):
     """Tiles from west to east."""
     halo_cells: NonNegativeInt = 4
     """Coarse cells added on each side of a tile and dropped from the loss."""
+    crop_cells: tuple[PositiveInt, PositiveInt] | None = None
+    """Instead of tiles, train on windows of so many coarse rows and columns at random places, taken
+    whole where a field is smaller; the loss counts all but `halo_cells` at borders inside the
+    field. An epoch is each time once. Validation takes tiles of about that size."""
     order: Literal["tiles", "fields"] = "tiles"
     """Shuffle tiles of all times, or times: then a batch is made of whole fields, whose tiles lie
     on neighbouring processes or are worked through one after another (`accumulate`)."""
@@ -46,6 +51,12 @@ class LossConfig(Frozen):
     """Weight of the diagonal neighbours in the prior."""
     tv_of: Literal["field", "residual"] = "residual"
     """What the prior smooths: the whole field, or what the model adds to its base."""
+    balance: Literal["variables", "base"] = "variables"
+    """How much each output counts: by the weights of the variables, or by one over the mean square
+    error of the untrained network, which is its base, so that each output of each pair counts by
+    the share of that error which is left."""
+    balance_samples: PositiveInt = 64
+    """Training samples of each pair from which the error of the base is taken."""
 
 
 class OptimConfig(Frozen):
@@ -80,68 +91,6 @@ class DataConfig(Frozen):
     """Axes along which half of the batches are mirrored; components of vectors change sign."""
 
 
-class ParallelConfig(Frozen):
-    """How a run is spread over processes; the product of the sizes is their number."""
-
-    engine: Literal["torch", "deepspeed"] = "torch"
-    """PyTorch FSDP2, or DeepSpeed ZeRO, which shares over all processes: `replicate`, `tiles` and
-    `shard` say there who sees which samples, not who holds what."""
-    replicate: PositiveInt = 1
-    """Copies of the weights; each copy sees other samples."""
-    tiles: PositiveInt = 1
-    """Processes that share the tiles of a field; each holds weights as a further copy does."""
-    shard: PositiveInt | None = None
-    """Processes that share one copy of the weights and see other samples; by default all that the
-    other sizes leave."""
-    sequence: PositiveInt = 1
-    """Processes that share the tokens of a sample."""
-    sequence_by: Literal["ulysses", "ring"] = "ulysses"
-    """How tokens meet in attention: each process takes some heads, or keys travel in a ring."""
-    channel: PositiveInt = 1
-    """Processes that share the input variables of a sample."""
-    tensor: PositiveInt = 1
-    """Processes that share each matrix of the blocks; divides the heads."""
-    zero_stage: int = Field(default=3, ge=1, le=3)
-    """What DeepSpeed shares: moments; gradients too; weights too."""
-    offload: bool = False
-    """Keep weights and moments in host memory, and update them there."""
-
-    @model_validator(mode="after")
-    def _deepspeed_shares_weights(self) -> "ParallelConfig":
-        for axis in ("sequence", "channel", "tensor"):
-            size = getattr(self, axis)
-            if self.engine == "deepspeed" and size > 1:
-                raise ValueError(
-                    f"Wanted processes that share weights and samples alone for the engine "
-                    f"deepspeed, got parallel.{axis} {size}. Take parallel.engine torch for it."
-                )
-        return self
-
-
-class SaveConfig(Frozen):
-    """States of a run, from which it goes on after a stop."""
-
-    every: PositiveInt | None = None
-    """Steps between states; as often as it is validated by default."""
-    keep_last: PositiveInt = 2
-    """States that are kept, the newest ones."""
-    keep_every: PositiveInt | None = None
-    """States of steps that are multiples of this are kept too."""
-    stop_before_s: NonNegativeFloat = 300.0
-    """Seconds before the end of the SLURM job at which the run saves and leaves."""
-
-
-class LogConfig(Frozen):
-    """What a run tells besides its JSON lines."""
-
-    every: PositiveInt = 1
-    """Steps between lines; validations are always written."""
-    tensorboard: bool = True
-    """Write TensorBoard events too."""
-    wandb: str | None = None
-    """Project of Weights & Biases to report to; needs the extra `wandb`."""
-
-
 class MaskedConfig(Frozen):
     """What masked pre-training hides."""
 
@@ -163,8 +112,8 @@ class TrainConfig(Frozen):
     pair: str | None = None
     """Data pair: a name from `orbitds catalog list`, or the path of a YAML file."""
     pairs: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """Instead of `pair`, several by name, each with its share of the steps. Statistics and region
-    of the first go into the checkpoint."""
+    """Instead of `pair`, several by name, each with its share of the steps: they may differ in
+    grid, factor and variables. Statistics are pooled, and the checkpoint has no region."""
     data: DataConfig = DataConfig()
     """How samples are read."""
     model: ModelConfig = ModelConfig()
@@ -267,6 +216,36 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"Wanted a batch size that is a multiple of accumulate, got {self.batch_size} "
                 f"and {self.accumulate}. Change one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _balance_is_of_squares(self) -> "TrainConfig":
+        squares = self.loss.kind in ("bayesian", "mse") and self.objective == "downscale"
+        if self.loss.balance == "base" and not squares:
+            raise ValueError(
+                "Wanted a loss of square errors to balance by the base, bayesian or mse with the "
+                f"objective downscale, got {self.loss.kind!r} and {self.objective!r}. Set "
+                "loss.balance to variables, or change the loss."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _crops_or_tiles(self) -> "TrainConfig":
+        tiles, patch = self.tiles, self.model.patch
+        if tiles.crop_cells is None:
+            return self
+        if tiles.rows * tiles.columns > 1 or tiles.order != "tiles":
+            raise ValueError(
+                f"Wanted either tiles.crop_cells or tiles, got crops of {tiles.crop_cells} with "
+                f"{tiles.rows} x {tiles.columns} tiles in the order {tiles.order!r}. Leave "
+                "tiles.rows, tiles.columns and tiles.order out."
+            )
+        least = 2 * tiles.halo_cells + patch
+        if any(size % patch or size < least for size in tiles.crop_cells):
+            raise ValueError(
+                f"Wanted tiles.crop_cells that are multiples of the patch, {patch}, and a patch "
+                f"larger than two halos, {least}, got {tiles.crop_cells}. Change one of the three."
             )
         return self
 

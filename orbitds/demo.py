@@ -14,6 +14,7 @@ from orbitds.eval.maps import draw_bias, draw_maps
 from orbitds.eval.report import FILES as REPORT
 from orbitds.eval.report import Table, show
 from orbitds.infer import run as infer
+from orbitds.periods import told
 from orbitds.train import loop
 from orbitds.train.keep import export
 
@@ -55,11 +56,11 @@ def run(output: Path, *, steps: int | None = None, overwrite: bool = False) -> T
     pair = open_pair(*config.mixture)
     _clear(output, overwrite=overwrite)
     _say(f"{pair.name}: {pair.coarse_grid} -> {pair.fine_grid}")
-    _say(f"training on {' to '.join(pair.split['train'])}, {config.steps} steps")
+    _say(f"training on {told(pair.split['train'])}, {config.steps} steps")
     loop.run(config, output / "run")
     export(output / "run", output / "checkpoint")
     _write_test_years(pair, output)
-    _say(f"downscaling {' to '.join(pair.split['test'])}, which it has not seen")
+    _say(f"downscaling {told(pair.split['test'])}, which it has not seen")
     checkpoint = str(output / "checkpoint")
     with xr.open_dataset(output / "coarse.nc") as coarse:
         fine = coarse.orbit.downscale(checkpoint).load()

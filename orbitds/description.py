@@ -3,9 +3,9 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import PositiveInt, ValidationError, model_validator
 
 from orbitds import hub
 from orbitds.config import ModelConfig
@@ -13,22 +13,22 @@ from orbitds.model.orbit2 import Orbit2Config
 from orbitds.normalize import Statistics
 from orbitds.resources import did_you_mean, plain, share, shown
 from orbitds.schema import Frozen
+from orbitds.sets import Choice, Spacing, TrainingSet
 
 WEIGHTS, DESCRIPTION, CLIMATOLOGY = "weights.safetensors", "orbitds.json", "climatology.safetensors"
 FILES = (WEIGHTS, DESCRIPTION, CLIMATOLOGY)
 SHIPPED = "data_catalog/checkpoints"
 # Bytes of a description; that of 75 variables has ten thousand.
 DESCRIPTION_BYTES = 2**24
-NEWEST = 2
-
-Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NEWEST = 3
 
 
 class Description(Frozen):
     """What ``orbitds.json`` says."""
 
-    format: Literal[1, 2] = 2
-    """Version of this layout; in 1 the rows of `query_key_value` were not yet in order of heads."""
+    format: Literal[1, 2, 3] = 2
+    """Version of this layout; in 1 the rows of `query_key_value` were not yet in order of heads,
+    from 3 on there may be several sets."""
     model: ModelConfig | Orbit2Config
     """Architecture."""
     inputs: tuple[str, ...]
@@ -38,11 +38,14 @@ class Description(Frozen):
     statics: tuple[str, ...]
     """Fine static fields."""
     factor: PositiveInt
-    """Fine cells along the edge of a coarse cell."""
+    """Fine cells along the edge of a coarse cell; of several sets, that of the first."""
     statistics: dict[str, Statistics]
     """Mean and standard deviation of each variable over the training period."""
     spacing_km: tuple[Spacing, Spacing]
-    """Coarse and fine spacing of the training data."""
+    """Coarse and fine spacing of the training data; of several sets, of the first."""
+    sets: tuple[TrainingSet, ...] = ()
+    """The pairs that it was trained on, where these are several; inputs, outputs and statics are
+    then the unions of theirs."""
     same_product: bool = False
     """Whether the coarse training data are block means of the product of the targets, so that the
     means of an answer may be held to the input."""
@@ -52,6 +55,32 @@ class Description(Frozen):
     """Hash of each safetensors file."""
     provenance: dict[str, Any]
     """Pair, period, steps, versions: how the checkpoint came about."""
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """All factors that the network has a head for."""
+        return tuple(dict.fromkeys(one.factor for one in self.sets)) or (self.factor,)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is written; of a single set it is what older versions of orbitds read."""
+        return self.model_dump(mode="json", exclude=None if self.sets else {"sets"})
+
+    def of(self, choice: Choice) -> "Description":
+        """Return the description of a part of it, as if it were trained on that alone."""
+        part = {key: value for key, value in choice._asdict().items() if key != "told"}
+        return self.model_copy(update=part | {"sets": ()})
+
+    @model_validator(mode="after")
+    def _sets_make_up_the_whole(self) -> "Description":
+        if not self.sets:
+            return self
+        if self.format < 3 or self.factor not in self.factors:
+            raise ValueError(f"several sets in format {self.format}, factor {self.factor}")
+        for what in ("inputs", "outputs", "statics"):
+            of_sets = {name for one in self.sets for name in getattr(one, what)}
+            if of_sets != set(getattr(self, what)):
+                raise ValueError(f"{what} of the sets that are not those of the checkpoint")
+        return self
 
     @model_validator(mode="after")
     def _names_once(self) -> "Description":

@@ -1,7 +1,8 @@
 """TILES: cut a field into windows with a halo, keep the cores, join them again.
 
-Halos are known to this module alone. Every window of a grid has the same shape: at a border that
-does not wrap, the window slides inward, so that its core is no longer in the middle.
+Halos are known to this module, and to that of crops, alone. Every window of a grid has the same
+shape: at a border that does not wrap, the window slides inward, so that its core is no longer in
+the middle.
 
 References
 ----------
@@ -14,26 +15,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Tile:
-    """One window of a coarse field, in coarse cells."""
-
-    rows: range
-    """Rows of the window."""
-    columns: range
-    """Columns of the window; below 0 or beyond the width where longitude wraps."""
-    core_rows: range
-    """Rows that this tile alone answers for."""
-    core_columns: range
-    """Columns that this tile alone answers for."""
+from orbitds.windows import Tile, Windows, offset
 
 
 @dataclass(frozen=True)
-class TileGrid:
+class TileGrid(Windows):
     """The tiles of a field of ``height x width`` coarse cells.
 
     Parameters
@@ -106,6 +95,11 @@ class TileGrid:
         halo = self.halo_cells
         return (halo, halo) if isinstance(halo, int) else halo
 
+    @property
+    def places(self) -> tuple[int, int]:
+        """Tiles along rows and columns."""
+        return self.rows, self.columns
+
     @cached_property
     def window(self) -> tuple[int, int]:
         """Coarse rows and columns of every window."""
@@ -116,11 +110,6 @@ class TileGrid:
         rows += (self.height - rows) % self.align_cells
         columns += (-columns if self.periodic else self.width - columns) % self.align_cells
         return min(rows, self.height), min(columns, self.width)
-
-    @property
-    def wraps(self) -> bool:
-        """Whether a window spans the whole circle, so that its own columns wrap."""
-        return self.periodic and self.window[1] == self.width
 
     @cached_property
     def tiles(self) -> Sequence[Tile]:
@@ -138,29 +127,6 @@ class TileGrid:
             for rows in row_cores
             for columns in column_cores
         ]
-
-    def index(self, tile: Tile, factor: int = 1) -> tuple[slice, Int[Tensor, " w"]]:
-        """Return the rows and columns of a window in a field of ``factor`` cells per coarse one."""
-        columns = torch.arange(tile.columns.start * factor, tile.columns.stop * factor)
-        rows = slice(tile.rows.start * factor, tile.rows.stop * factor)
-        return rows, columns % (self.width * factor)
-
-    def cut(self, field: Tensor, tile: Tile, factor: int = 1) -> Tensor:
-        """Return a tile's window of a field [..., factor*H, factor*W]."""
-        rows, columns = self.index(tile, factor)
-        return field[..., rows, :].index_select(-1, columns.to(field.device))
-
-    def longitude(self, longitude_deg: Float[Tensor, " W"], tile: Tile) -> Float[Tensor, " w"]:
-        """Return the longitudes of a window, rising also where it wraps."""
-        turns = torch.tensor(tile.columns).div(self.width, rounding_mode="floor")
-        return longitude_deg[self.index(tile)[1]] + 360 * turns
-
-    def core_mask(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
-        """Return 1 on the core of a window and 0 on its halo."""
-        return torch.outer(
-            _inside(tile.rows, tile.core_rows, factor),
-            _inside(tile.columns, tile.core_columns, factor),
-        )
 
     def taper(self, tile: Tile, factor: int = 1) -> Float[Tensor, "h w"]:
         """Return blending weights of a window: 1 on the core, falling to 0 before the margin."""
@@ -237,13 +203,6 @@ def _cores(length: int, parts: int) -> list[range]:
     return [range(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def _inside(window: range, core: range, factor: int) -> Float[Tensor, " n"]:
-    first = _offset(window, core) * factor
-    mask = torch.zeros(len(window) * factor)
-    mask[first : first + len(core) * factor] = 1
-    return mask
-
-
 def _fall(
     window: range, core: range, factor: int, span: int, turn: int | None = None
 ) -> Float[Tensor, " n"]:
@@ -254,7 +213,7 @@ def _fall(
     turn
         Cells of the circle, where the window is all of it: its ends are neighbours.
     """
-    first = _offset(window, core) * factor
+    first = offset(window, core) * factor
     last = first + len(core) * factor - 1
     place = torch.arange(len(window) * factor)
     outside = torch.clamp(torch.maximum(first - place, place - last), min=0)
@@ -290,8 +249,3 @@ def _totals(tiles: TileGrid, factor: int) -> tuple[Tensor, Tensor]:
     for tile in tiles.tiles[: tiles.columns]:
         columns[tiles.index(tile, factor)[1]] += tiles._tapers(tile, factor)[1]
     return rows, columns
-
-
-def _offset(window: range, core: range) -> int:
-    """Cells between the start of a window and its core; windows may start before column 0."""
-    return core.start - window.start

@@ -47,7 +47,7 @@ def bare_model(description: Description) -> DownscalingModel:
         inputs=description.inputs,
         outputs=description.outputs,
         statics=description.statics,
-        factor=description.factor,
+        factor=description.factors,
     )
 
 

@@ -19,6 +19,7 @@ from orbitds.data.stats import statistics as statistics_of
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
+from tests.mixed import other_pair, save_mixed
 
 # As small as it gets; an odd number of coarse cells makes patches that reach over the border.
 TINY = ModelConfig(
@@ -63,6 +64,13 @@ def checkpoint_folder(pair, statistics, tmp_path_factory):
         same_product=pair.same_product,
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def mixed_folder(pair, tmp_path_factory):
+    """A checkpoint of two pairs, of factors 3 and 2, with weights at random."""
+    config = TINY.model_copy(update={"base": "bicubic"})
+    return save_mixed(tmp_path_factory.mktemp("mixed") / "both", [pair, other_pair()], config)
 
 
 @pytest.fixture

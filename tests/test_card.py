@@ -80,3 +80,14 @@ def test_what_a_stranger_wrote_does_not_reach_the_terminal(folder):
     card = card_of(folder)
     assert card["licence"] == r"\x1b[31m free"
     assert len(card["title"]) < 400
+
+
+def test_each_of_several_sets_is_told(mixed_folder):
+    card = card_of(mixed_folder)
+    assert card["grid"] == ("2859 km to 953.1 km, 3 times finer; 2502 km to 1251 km, 2 times finer")
+    assert list(card["sets"]) == ["synthetic", "other"]
+    one, two = card["sets"].values()
+    assert two["outputs"] == ["northward_wind"]
+    assert two["place"] == "latitude -90 to 90, longitude 0 to 360"
+    assert two["period"] == ["2001", "2002"]
+    assert (one["share"], two["share"]) == (1.0, 3.0)

@@ -24,6 +24,7 @@ from orbitds.catalog import (
 )
 from orbitds.datasets import whereabouts
 from orbitds.grid import Grid
+from orbitds.periods import each
 from orbitds.resources import share
 from orbitds.schema import parse
 from orbitds.sources import open_file
@@ -127,7 +128,8 @@ def test_shipped_pair_fits_its_datasets(name):
             first, last = dataset.period
             assert all(
                 start >= first[: len(start)] and end[: len(last)] <= last[: len(end)]
-                for start, end in entry.split.values()
+                for periods in entry.split.values()
+                for start, end in each(periods)
             ), f"{name} is split beyond {dataset.title}"
     if isinstance(entry.statics, StaticsEntry):
         source = dataset_entry(entry.statics.dataset)
@@ -356,6 +358,28 @@ def test_periods_that_share_a_time_are_refused(train, validate, test):
 def test_periods_may_follow_each_other_closely_in_any_order(train, validate, test):
     split = {"train": train, "validate": validate, "test": test}
     assert parse(PairEntry, PAIR | {"split": split}, source="here").split == split
+
+
+SEVERAL = [["1982-01", "1982-03"], ["1983", "1984"]]
+
+
+def test_a_part_may_be_several_periods():
+    split = PAIR["split"] | {"train": SEVERAL, "validate": ["1982-04", "1982-06"]}
+    meant = parse(PairEntry, PAIR | {"split": split}, source="here").split
+    assert meant["train"] == (("1982-01", "1982-03"), ("1983", "1984"))
+    split["validate"] = ["1982-03", "1982-06"]
+    with pytest.raises(
+        ValueError, match=r"overlap, got train to 1982-03 and validate from 1982-03"
+    ):
+        parse(PairEntry, PAIR | {"split": split}, source="here")
+
+
+@pytest.mark.parametrize("period", [["1982", "1985"], SEVERAL])
+def test_validation_may_be_the_training_period_itself(period):
+    split = PAIR["split"] | {"train": period, "validate": period}
+    parse(PairEntry, PAIR | {"split": split}, source="here")
+    with pytest.raises(ValueError, match="do not overlap"):
+        parse(PairEntry, PAIR | {"split": split | {"test": period}}, source="here")
 
 
 @pytest.mark.parametrize(

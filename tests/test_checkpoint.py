@@ -25,6 +25,7 @@ from orbitds.description import (
 )
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
+from orbitds.sets import Choice
 
 FILES = (WEIGHTS, DESCRIPTION, CLIMATOLOGY)
 
@@ -488,9 +489,9 @@ def test_statistics_that_would_divide_by_nothing_are_refused(folder, std):
 
 
 def test_a_checkpoint_of_a_newer_orbitds_says_so(folder):
-    change(folder, lambda d: d.update(format=3, invented="later"))
+    change(folder, lambda d: d.update(format=4, invented="later"))
     with pytest.raises(
-        ValueError, match=r"got format 3, .*a newer orbitds.*pip install -U orbitds"
+        ValueError, match=r"got format 4, .*a newer orbitds.*pip install -U orbitds"
     ):
         load_checkpoint(folder)
 
@@ -585,3 +586,47 @@ def test_the_objective_travels(tmp_path, statistics):
     told = {"spacing_km": (30.0, 30.0), "provenance": {}, "statistics": statistics}
     save_checkpoint(tmp_path / "masked", random_model(), objective="masked", **told)
     assert load_checkpoint(tmp_path / "masked").description.objective == "masked"
+
+
+# --- several sets ---
+
+
+def test_a_checkpoint_of_several_sets_comes_back(mixed_folder, tmp_path):
+    one = load_checkpoint(mixed_folder)
+    description = one.description
+    assert (description.format, description.factors, one.factor) == (3, (3, 2), 3)
+    assert one.region is None
+    save_checkpoint(
+        tmp_path / "again",
+        one.model,
+        statistics=description.statistics,
+        spacing_km=description.spacing_km,
+        provenance=description.provenance,
+        sets=description.sets,
+    )
+    again = load_checkpoint(tmp_path / "again")
+    assert again.description.sets == description.sets
+    for name, weight in one.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], weight)
+    assert again.fingerprint == one.fingerprint
+
+
+def test_a_part_is_described_as_if_there_were_nothing_else(mixed_folder):
+    whole = load_checkpoint(mixed_folder)
+    names = ("northward_wind",)
+    choice = Choice(2, names, names, (), (2000.0, 1000.0), same_product=False, told="told")
+    part = whole.of(choice)
+    assert (part.factor, part.inputs, part.outputs) == (2, names, names)
+    assert part.description.sets == ()
+    assert part.description.spacing_km == (2000.0, 1000.0)
+    assert part.model.aim == (2, names, ())
+    assert part.fingerprint == whole.fingerprint
+    assert whole.of(choice) is part
+    assert pickle.loads(pickle.dumps(part)) is part
+    assert whole.model.aim.factor == whole.factor == 3
+
+
+def test_one_set_is_written_as_older_versions_read_it(checkpoint_folder):
+    told = json.loads((checkpoint_folder / DESCRIPTION).read_text())
+    assert told["format"] == 2
+    assert "sets" not in told

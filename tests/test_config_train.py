@@ -4,7 +4,7 @@ import typing
 
 import pytest
 
-from orbitds.config_train import LossConfig, ModelConfig, ParallelConfig, TrainConfig
+from orbitds.config_train import LossConfig, ModelConfig, TrainConfig
 from orbitds.schema import parse
 
 HEADS = [
@@ -71,10 +71,35 @@ def test_whole_fields_fill_a_batch():
     assert parse(TrainConfig, settings | {"batch_size": 12}, source="here").batch_size == 12
 
 
-@pytest.mark.parametrize("axis", ["sequence", "channel", "tensor"])
-def test_deepspeed_shares_weights_alone(axis):
-    with pytest.raises(ValueError, match=rf"deepspeed.*got parallel.{axis} 2.*parallel.engine"):
-        ParallelConfig(engine="deepspeed", **{axis: 2})
+def test_crops_are_instead_of_tiles():
+    settings = {"pair": "p", "tiles": {"crop_cells": [16, 24]}}
+    assert parse(TrainConfig, settings, source="here").tiles.crop_cells == (16, 24)
+    for others in ({"rows": 2}, {"columns": 3}, {"order": "fields"}):
+        wrong = settings | {"tiles": settings["tiles"] | others}
+        with pytest.raises(ValueError, match=r"either tiles\.crop_cells or tiles, got crops"):
+            parse(TrainConfig, wrong, source="here")
+
+
+@pytest.mark.parametrize(("crop", "halo"), [([15, 24], 4), ([16, 24], 8)])
+def test_crops_are_whole_patches_around_something(crop, halo):
+    settings = {"pair": "p", "tiles": {"crop_cells": crop, "halo_cells": halo}}
+    message = (
+        rf"multiples of the patch, 2, and a patch larger .* {2 * halo + 2}, got \({crop[0]}, 24"
+    )
+    with pytest.raises(ValueError, match=message):
+        parse(TrainConfig, settings, source="here")
+
+
+def test_square_errors_alone_are_balanced_by_the_base():
+    for kind in ("bayesian", "mse"):
+        settings = {"pair": "p", "loss": {"kind": kind, "balance": "base"}}
+        assert parse(TrainConfig, settings, source="here").loss.balance == "base"
+        with pytest.raises(ValueError, match=r"square errors.*got .* and 'masked'"):
+            parse(TrainConfig, settings | {"objective": "masked"}, source="here")
+    for kind in ("l1", "gaussian", "crps"):
+        settings = {"pair": "p", "loss": {"kind": kind, "balance": "base"}}
+        with pytest.raises(ValueError, match=rf"square errors.*got '{kind}'.*loss\.balance"):
+            parse(TrainConfig, settings, source="here")
 
 
 def test_heads_are_shared_whole():

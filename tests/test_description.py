@@ -153,3 +153,20 @@ def test_known_checkpoints_are_those_that_ship_and_those_in_the_cache(
         "small": tmp_path / "data_catalog/checkpoints/small",
         "hf://a/b@c": tmp_path / DESCRIPTION,
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "several sets in format 2, factor 3"),
+        ({"factor": 4}, "several sets in format 3, factor 4"),
+        ({"outputs": ["eastward_wind"]}, "outputs of the sets that are not those"),
+        ({"statics": []}, "statics of the sets that are not those"),
+    ],
+)
+def test_sets_that_do_not_make_up_a_checkpoint_are_refused(mixed_folder, tmp_path, change, message):
+    folder = Path(shutil.copytree(mixed_folder, tmp_path / "copy"))
+    told = json.loads((folder / DESCRIPTION).read_text())
+    (folder / DESCRIPTION).write_text(json.dumps(told | change))
+    with pytest.raises(ValueError, match=message):
+        describe(folder)

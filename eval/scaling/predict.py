@@ -10,10 +10,11 @@ from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_
 from scaling.cost import Cost, Losses, cost, fit_losses
 from scaling.machines import H200, with_host
 from scaling.network import Network
-from training_run import INPUTS, outline_of
+from training_run import outline_of
 
 from orbitds.config import TrainConfig
 from orbitds.train.mesh import AXES
+from orbitds.train.mixture import Scope
 from orbitds.train.traffic import Talk, count_traffic
 
 PROCESSES = (2, 4, 8, 64, 4096, 32768)
@@ -227,4 +228,5 @@ def _talks(size: Size, sizes: tuple[int, ...], parts: int) -> Sequence[Talk]:
         **told,
     )
     along = dict(zip(AXES, sizes, strict=True))
-    return count_traffic(config, outline_of(grid_of(tiny=False)), INPUTS, along, parts * size.batch)
+    outline = outline_of(grid_of(tiny=False))
+    return count_traffic(config, outline, Scope.of([outline]), along, parts * size.batch)

@@ -1,6 +1,7 @@
 """From stored windows to what the model and the loss take, on their device."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ class Assembler:
 
     Parameters
     ----------
-    pair, statistics, climatology, own_year_out
+    pair, statistics, climatology, own_time_out, loss_weights
         As of ``Samples``.
     reader
         Of the pair.
@@ -39,19 +40,20 @@ class Assembler:
         reader: Reader,
         *,
         climatology: Climatology | None,
-        own_year_out: bool,
+        own_time_out: bool,
+        loss_weights: Sequence[float] | None = None,
         device: torch.device,
     ) -> None:
         self.reader = reader
         self.climatology = climatology
-        self.own_year_out = own_year_out
         self.device = device
         self.inputs = with_earlier(pair.inputs, reader.history)
         self.normalize_inputs = Normalizer(self.inputs, statistics)
         self.normalize_outputs = Normalizer(pair.outputs, statistics)
-        self._years = pair.fine["time"].dt.year.values
-        self._months = pair.fine["time"].dt.month.values
-        self._kept: OrderedDict[tuple[int | None, int], tuple[Tensor, Tensor]] = OrderedDict()
+        times = pair.fine["time"]
+        self._groups = climatology.group_of(times) if climatology and own_time_out else None
+        self._months = times.dt.month.values
+        self._kept: OrderedDict[tuple[str | None, int], tuple[Tensor, Tensor]] = OrderedDict()
         names = pair.static_names
         statics = torch.zeros(0, *pair.fine_grid.shape)
         if names:
@@ -59,7 +61,9 @@ class Assembler:
             for name, field in zip(names, fields, strict=True):
                 check_values(name, field)
             statics = Normalizer(names, statistics)(torch.from_numpy(fields))
-        weights = torch.tensor([variable(name).loss_weight for name in pair.outputs])
+        if loss_weights is None:
+            loss_weights = [variable(name).loss_weight for name in pair.outputs]
+        weights = torch.tensor(loss_weights)
         area = weights[:, None, None] * torch.tensor(pair.fine_grid.area).float()
         self._statics, self._area = statics.to(device), area.to(device)
         grid = pair.coarse_grid
@@ -67,37 +71,41 @@ class Assembler:
         self._lay_out(grid.latitude_deg, torch.tensor(grid.longitude_deg))
 
     def _lay_out(self, latitude_deg: np.ndarray, longitude_deg: Tensor) -> None:
-        """Put rows, columns, coordinates and cores of all tiles into tensors [tile, ...]."""
-        tiles = self.reader.tiles
+        """Put rows, columns, coordinates and cores into tensors [place, ...] of each axis."""
+        tiles, factor = self.reader.tiles, self.reader.factor
+        self._across = across = tiles.places[1]
+        down = [tiles.tiles[place * across] for place in range(tiles.places[0])]
+        along = [tiles.tiles[place] for place in range(across)]
 
         def indices(factor: int) -> tuple[Tensor, Tensor]:
-            places = [tiles.index(tile, factor) for tile in tiles.tiles]
-            height = tiles.height * factor
-            rows = torch.stack([torch.arange(height)[rows] for rows, _ in places])
-            columns = torch.stack([columns for _, columns in places])
+            all_rows = torch.arange(tiles.height * factor)
+            rows = torch.stack([all_rows[tiles.index(tile, factor)[0]] for tile in down])
+            columns = torch.stack([tiles.index(tile, factor)[1] for tile in along])
             return rows.to(self.device), columns.to(self.device)
 
-        self._coarse_cells, self._fine_cells = indices(1), indices(self.reader.factor)
-        latitude = [torch.tensor(latitude_deg[tiles.index(tile)[0]]) for tile in tiles.tiles]
-        longitude = [tiles.longitude(longitude_deg, tile) for tile in tiles.tiles]
+        self._coarse_cells, self._fine_cells = indices(1), indices(factor)
+        latitude = [torch.tensor(latitude_deg[tiles.index(tile)[0]]) for tile in down]
+        longitude = [tiles.longitude(longitude_deg, tile) for tile in along]
         self._latitude = torch.stack(latitude).float().to(self.device)
         self._longitude = torch.stack(longitude).float().to(self.device)
-        cores = [tiles.core_mask(tile, self.reader.factor) for tile in tiles.tiles]
-        self._core_rows = torch.stack([core.amax(dim=1) for core in cores]).to(self.device)
-        self._core_columns = torch.stack([core.amax(dim=0) for core in cores]).to(self.device)
+        rows = [tiles.core_mask(tile, factor).amax(dim=1) for tile in down]
+        columns = [tiles.core_mask(tile, factor).amax(dim=0) for tile in along]
+        self._core_rows = torch.stack(rows).to(self.device)
+        self._core_columns = torch.stack(columns).to(self.device)
 
     def __call__(self, batch: Batch) -> Sample:
         """Return normalised tensors with a leading axis B."""
         batch = batch.to(self.device)
         steps, tiles = zip(*map(self.reader.place, batch.indices), strict=True)
         tile = torch.tensor(tiles).to(self.device, non_blocking=True)
+        row, column = tile // self._across, tile % self._across
         count = self.reader.history + 1
         coarse = batch.coarse.unflatten(1, (count, -1))
         coarse = self.reader.coarse.physical(coarse).flatten(1, 2)
         coarse = self.normalize_inputs(coarse)
         target = self.normalize_outputs(self.reader.fine.physical(batch.fine))
-        core = self._core_rows[tile][:, :, None] * self._core_columns[tile][:, None, :]
-        weight = _cut(self._area, *self._fine_cells, tile) * core[:, None]
+        core = self._core_rows[row][:, :, None] * self._core_columns[column][:, None, :]
+        weight = self._cut(self._area, row, column) * core[:, None]
         absent = target.isnan()
         if batch.gaps.numel():
             # a window without any value has none to be filled with: the mean stands in
@@ -111,11 +119,11 @@ class Assembler:
             coarse=coarse,
             fine=target.nan_to_num(),
             weight=torch.where(absent, 0.0, weight),
-            statics=_cut(self._statics, *self._fine_cells, tile),
+            statics=self._cut(self._statics, row, column),
             fine_climatology=fine_climatology,
             coarse_climatology=coarse_climatology,
-            latitude_deg=self._latitude[tile],
-            longitude_deg=self._longitude[tile],
+            latitude_deg=self._latitude[row],
+            longitude_deg=self._longitude[column],
             spacing_km=self._spacing.expand(len(tiles), -1),
         )
         normalizers = self.normalize_inputs, self.normalize_outputs
@@ -126,9 +134,9 @@ class Assembler:
         assert self.climatology is not None
         return self.climatology.without(*self._month(step))
 
-    def _month(self, step: int) -> tuple[int | None, int]:
-        year = int(self._years[step]) if self.own_year_out else None
-        return year, int(self._months[step])
+    def _month(self, step: int) -> tuple[str | None, int]:
+        group = None if self._groups is None else self._groups[step]
+        return group, int(self._months[step])
 
     def _climatology(self, steps: tuple[int, ...], tiles: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return fine and coarse climatologies [B, U, ...]; [B, 0] where there are none."""
@@ -136,13 +144,22 @@ class Assembler:
             nothing = torch.zeros(len(steps), 0, device=self.device)
             return nothing, nothing
         fields = [self._normal(step) for step in steps]
+        places = [divmod(tile, self._across) for tile in tiles]
         fine, coarse = (
             torch.stack(
-                [_cut(field[part], *cells, tile) for field, tile in zip(fields, tiles, strict=True)]
+                [
+                    field[part][:, rows[row][:, None], columns[column][None, :]]
+                    for field, (row, column) in zip(fields, places, strict=True)
+                ]
             )
-            for part, cells in ((0, self._fine_cells), (1, self._coarse_cells))
+            for part, (rows, columns) in ((0, self._fine_cells), (1, self._coarse_cells))
         )
         return fine, coarse
+
+    def _cut(self, field: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Return windows [B, C, h, w] of a fine field [C, H, W] at places of the two axes."""
+        rows, columns = self._fine_cells
+        return field[:, rows[row][:, :, None], columns[column][:, None, :]].transpose(0, 1)
 
     def _normal(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the normalised climatology of a time step on the device, kept if it fits."""
@@ -158,10 +175,3 @@ class Assembler:
         if len(self._kept) * (fine.nbytes + coarse.nbytes) > CLIMATOLOGY_BYTES:
             self._kept.popitem(last=False)
         return fine, coarse
-
-
-def _cut(field: Tensor, rows: Tensor, columns: Tensor, tile: Tensor | int) -> Tensor:
-    """Return windows [B, C, h, w] of a field [C, H, W], or [C, h, w] for one tile."""
-    if isinstance(tile, int):
-        return field[:, rows[tile][:, None], columns[tile][None, :]]
-    return field[:, rows[tile][:, :, None], columns[tile][:, None, :]].transpose(0, 1)

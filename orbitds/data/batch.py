@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from orbitds.data.gaps import fill_gaps
 from orbitds.data.packing import MISSING
 from orbitds.data.pair import Pair, stack
 from orbitds.data.times import check_unbroken
-from orbitds.tiles import TileGrid
+from orbitds.windows import Windows
 
 # Parts of a batch in shared memory begin at multiples of this.
 ALIGN_BYTES = 64
@@ -72,7 +71,7 @@ class Reader:
     coarse, fine
         The stacked inputs and outputs.
     tiles
-        How the coarse field is cut.
+        How the coarse field is cut: tiles, or crops at any place.
     factor
         Fine cells along the edge of a coarse cell.
     history
@@ -85,14 +84,14 @@ class Reader:
 
     coarse: Fields
     fine: Fields
-    tiles: TileGrid
+    tiles: Windows
     factor: int
     history: int
     checked: bool
     missing: tuple[str, str]
 
     @classmethod
-    def of(cls, pair: Pair, tiles: TileGrid, *, history: int = 0) -> "Reader":
+    def of(cls, pair: Pair, tiles: Windows, *, history: int = 0) -> "Reader":
         """Return the reader of a pair.
 
         Raises
@@ -120,11 +119,11 @@ class Reader:
         )
 
     def __len__(self) -> int:
-        return (len(self.fine) - self.history) * len(self._places)
+        return (len(self.fine) - self.history) * len(self.tiles.tiles)
 
     def place(self, index: int) -> tuple[int, int]:
         """Return the time step and the tile of a sample."""
-        step, tile = divmod(index, len(self._places))
+        step, tile = divmod(index, len(self.tiles.tiles))
         return step + self.history, tile
 
     def parts(self, count: int) -> list[tuple[tuple[int, ...], np.dtype]]:
@@ -169,7 +168,7 @@ class Reader:
         coarse, fine, gaps = (part.numpy() for part in batch[:3])
         for row, index in enumerate(indices):
             step, tile = self.place(index)
-            here, below = self._places[tile]
+            here, below = self._cells(tile, 1), self._cells(tile, self.factor)
             count = len(self.coarse.names)
             for back in range(self.history + 1):
                 channels = coarse[row, back * count : (back + 1) * count]
@@ -183,15 +182,10 @@ class Reader:
                 gaps[row] = _fill(coarse[row], periodic=self.tiles.wraps)
         return batch
 
-    @cached_property
-    def _places(self) -> list[tuple[tuple[slice, np.ndarray], tuple[slice, np.ndarray]]]:
-        """Rows and columns of each tile, coarse and fine."""
-
-        def place(tile: int, factor: int) -> tuple[slice, np.ndarray]:
-            rows, columns = self.tiles.index(self.tiles.tiles[tile], factor)
-            return rows, columns.numpy()
-
-        return [(place(tile, 1), place(tile, self.factor)) for tile in range(len(self.tiles.tiles))]
+    def _cells(self, tile: int, factor: int) -> tuple[slice, np.ndarray]:
+        """Return rows and columns of a tile in a field of ``factor`` cells per coarse one."""
+        rows, columns = self.tiles.index(self.tiles.tiles[tile], factor)
+        return rows, columns.numpy()
 
 
 def _fields(ds: xr.Dataset, names: tuple[str, ...]) -> Fields:

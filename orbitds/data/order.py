@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Sampler
 
 # Streams of random numbers of a seed, apart from the shuffled epochs.
-_PAIRS, _MIRRORS = 2**31, 2**31 + 1
+_PAIRS, _MIRRORS, _PLACES = 2**31, 2**31 + 1, 2**31 + 2
 
 
 class Task(NamedTuple):
@@ -52,8 +52,9 @@ class Order:
     """Number of these processes."""
     weights: tuple[float, ...] = (1.0,)
     """Share of the steps that each pair gets, up to a common factor."""
-    shuffle: Literal["tiles", "fields"] = "tiles"
-    """Shuffle the tiles of all times, or the times: the tiles of a time then follow each other."""
+    shuffle: Literal["tiles", "fields", "crops"] = "tiles"
+    """Shuffle the tiles of all times, or the times: the tiles of a time then follow each other, or
+    one of them is drawn at random, so that an epoch is each time once, at one place."""
 
     def __post_init__(self) -> None:
         if self.batch_size // self.world < self.parts:
@@ -99,8 +100,9 @@ class StepSampler(Sampler[list[int]]):
     """
 
     def __init__(self, length: int, order: Order, *, tiles: int = 1, stream: int = 0) -> None:
-        self.length = length
+        self.length = length // tiles if order.shuffle == "crops" else length
         self.order = order
+        self.tiles = tiles
         self.together = tiles if order.shuffle == "fields" else 1
         self.stream = stream
 
@@ -120,6 +122,9 @@ class StepSampler(Sampler[list[int]]):
         epoch, place = divmod(number, self.length)
         run, tile = divmod(place, self.together)
         runs = _shuffled(self.length // self.together, self.order.seed, epoch, self.stream)
+        if self.order.shuffle == "crops":
+            crops = _drawn(self.length, self.tiles, self.order.seed, epoch, self.stream)
+            return int(runs[run]) * self.tiles + int(crops[run])
         return int(runs[run]) * self.together + tile
 
 
@@ -185,3 +190,9 @@ def _shuffled(length: int, seed: int, epoch: int, stream: int) -> torch.Tensor:
     key = [seed, epoch, stream] if stream else [seed, epoch]
     mixed = int(np.random.SeedSequence(key).generate_state(1)[0])
     return torch.randperm(length, generator=torch.Generator().manual_seed(mixed))
+
+
+@lru_cache(maxsize=4)
+def _drawn(length: int, tiles: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+    """Return a tile for each time of an epoch."""
+    return np.random.default_rng([seed, epoch, stream, _PLACES]).integers(tiles, size=length)

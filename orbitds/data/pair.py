@@ -20,6 +20,7 @@ from orbitds.data.align import common_times, in_order_of_time, in_region, whole_
 from orbitds.data.door import enter
 from orbitds.data.statics import USUAL, statics_for
 from orbitds.grid import Grid, block_mean
+from orbitds.periods import Periods, chosen, told
 
 if TYPE_CHECKING:
     from orbitds.data.fields import Fields
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # Datasets up to this size are held in memory.
 IN_MEMORY_BYTES = 2 * 2**30
 
-Period = tuple[str, str]
 Part = Literal["train", "validate", "test"]
 
 
@@ -51,7 +51,7 @@ class Pair:
 
     The attribute ``source`` says where they are from.
     """
-    split: dict[Part, Period] = field(default_factory=dict)
+    split: dict[Part, Periods] = field(default_factory=dict)
     """Periods, both ends included."""
     same_product: bool = False
     """Whether the coarse fields are block means of the product of the fine ones."""
@@ -112,17 +112,16 @@ class Pair:
         ValueError
             If no time falls into the period.
         """
-        start, stop = self.split[name]
-        chosen = self.coarse.indexes["time"].slice_indexer(start, stop)
-        coarse, fine = self.coarse.isel(time=chosen), self.fine.isel(time=chosen)
+        places = chosen(self.coarse.indexes["time"], self.split[name])
+        coarse, fine = self.coarse.isel(time=places), self.fine.isel(time=places)
         if coarse.sizes["time"] == 0:
             times = self.coarse["time"].values
             raise ValueError(
-                f"Wanted times from {start} to {stop} for the {name} part of {self.name}, got "
-                f"none; the data run from {times[0]} to {times[-1]}. Correct the split."
+                f"Wanted times from {told(self.split[name])} for the {name} part of {self.name}, "
+                f"got none; the data run from {times[0]} to {times[-1]}. Correct the split."
             )
         coarse_fields, fine_fields = (
-            None if fields is None else fields.at(chosen)
+            fields.at(places) if fields is not None and isinstance(places, slice) else None
             for fields in (self.coarse_fields, self.fine_fields)
         )
         return replace(

@@ -18,6 +18,7 @@ from orbitds.data.recipe import Recipe
 from orbitds.data.skeleton import Layout, Skeleton
 from orbitds.data.source import Source, open_source
 from orbitds.grid import Grid
+from orbitds.periods import chosen, each, told
 
 # What the values of a block take as float32, about; a block is a shard, which is a file.
 BLOCK_BYTES = 64 * 2**20
@@ -77,6 +78,12 @@ def plan(recipe: Recipe) -> Plan:
         As ``open_source``, and where no time lies in the training period.
     """
     source = open_source(recipe)
+    for part, periods in source.entry.split.items():
+        if len(each(periods)) > 1:
+            raise ValueError(
+                f"Wanted one period for each part of a training store, got {told(periods)} for "
+                f"{part}. Train on the pair itself, or choose one period."
+            )
     coarse, fine = (_all_times(ds, source.times) for ds in source.read(slice(0, 1)))
     count = len(source.times)
     size = min(_block_times(_step_bytes(coarse, fine), source.chunk), count)
@@ -101,7 +108,7 @@ def plan(recipe: Recipe) -> Plan:
     blocks = [slice(at, min(at + size, count)) for at in range(0, count, size)]
     if not training_times(source).any():
         raise ValueError(
-            f"Wanted times in the training period {' to '.join(source.entry.split['train'])}, got "
+            f"Wanted times in the training period {told(source.entry.split['train'])}, got "
             f"none from {source.times[0]} to {source.times[-1]}. Correct the split."
         )
     return Plan(source, skeleton, blocks, identity)
@@ -109,10 +116,9 @@ def plan(recipe: Recipe) -> Plan:
 
 def training_times(source: Source) -> np.ndarray:
     """Return whether each time of a source lies in the training period, [T]."""
-    times = xr.DataArray(np.arange(len(source.times)), coords={"time": source.times}, dims="time")
-    chosen = np.zeros(len(source.times), dtype=bool)
-    chosen[times.sel(time=slice(*source.entry.split["train"])).values] = True
-    return chosen
+    inside = np.zeros(len(source.times), dtype=bool)
+    inside[chosen(source.times, source.entry.split["train"])] = True
+    return inside
 
 
 def _all_times(ds: xr.Dataset, times: Any) -> xr.Dataset:  # noqa: ANN401  an index of pandas

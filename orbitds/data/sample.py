@@ -11,7 +11,7 @@ from orbitds.data.batch import Reader, Sample
 from orbitds.data.climatology import Climatology
 from orbitds.data.pair import Pair
 from orbitds.normalize import Statistics
-from orbitds.tiles import TileGrid
+from orbitds.windows import Windows
 
 CPU = torch.device("cpu")
 
@@ -29,11 +29,14 @@ class Samples(Dataset):
         How the coarse field is cut.
     climatology
         Of the training part; None where the model's base needs none.
-    own_year_out
-        Leave a sample's year out of its climatology: for training, where it holds the target.
+    own_time_out
+        Leave a sample's year out of its climatology, or its time where a year has most of them: for
+        training, where it holds the target.
     history
         Earlier times of the inputs that are further inputs; the first times have none and are left
         out.
+    loss_weights
+        How much each output counts; as their variables say by default.
     device
         Where the samples are wanted.
     """
@@ -42,11 +45,12 @@ class Samples(Dataset):
         self,
         pair: Pair,
         statistics: dict[str, Statistics],
-        tiles: TileGrid,
+        tiles: Windows,
         *,
         climatology: Climatology | None = None,
-        own_year_out: bool = False,
+        own_time_out: bool = False,
         history: int = 0,
+        loss_weights: Sequence[float] | None = None,
         device: torch.device = CPU,
     ) -> None:
         self.pair = pair
@@ -57,7 +61,8 @@ class Samples(Dataset):
             statistics,
             self.reader,
             climatology=climatology,
-            own_year_out=own_year_out,
+            own_time_out=own_time_out,
+            loss_weights=loss_weights,
             device=device,
         )
 

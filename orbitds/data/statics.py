@@ -19,6 +19,8 @@ SOURCE = "etopo5_globe_0p1deg"
 LATITUDE = "latitude_field"
 # What a pair gets that says nothing: the latitude tells no more than a model's positions do.
 USUAL = ("orography", "land_sea_mask")
+# All that there are.
+SHIPPED = (*USUAL, LATITUDE)
 
 
 def statics_for(grid: Grid, names: Sequence[str] = USUAL) -> xr.Dataset:
@@ -43,7 +45,7 @@ def statics_for(grid: Grid, names: Sequence[str] = USUAL) -> xr.Dataset:
     ValueError
         If a name is none of these.
     """
-    known = (*USUAL, LATITUDE)
+    known = SHIPPED
     axes = {"latitude": grid.latitude_deg, "longitude": grid.longitude_deg}
     result = xr.Dataset(coords=axes)
     for name in names:

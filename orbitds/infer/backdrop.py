@@ -1,6 +1,7 @@
 """What a checkpoint knows of the place: static fields and climatology, cut and on the device."""
 
 import threading
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -8,19 +9,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitds.checkpoint import Checkpoint
+from orbitds.data.statics import statics_for
 from orbitds.grid import Grid
 from orbitds.infer.part import Frame
 from orbitds.region import Region
+from orbitds.sets import Box
 
 # Climatology that is kept on the device: as many months as fit, one at least.
 MONTHS_BYTES = 2**30
+# Rounding of coordinates.
+SLACK_DEG = 1e-3
+
+OUTSIDE = (
+    "The input lies outside the regions that checkpoint {!r} was trained on: the model is not told "
+    "where it is. Expect less skill."
+)
 
 
 def known(checkpoint: Checkpoint, fine_grid: Grid) -> tuple[Region | None, str]:
     """Return what a checkpoint knows of a region, and what it lacks."""
-    region = checkpoint.region
+    region, statics = checkpoint.region, checkpoint.description.statics
+    if checkpoint.choice is not None and statics:
+        return shipped(statics, fine_grid), ""
     if region is None:
-        statics = checkpoint.description.statics
         return None, "" if not statics else (
             f"Checkpoint {checkpoint.name!r} carries no static fields "
             f"({', '.join(statics)}): the model does without. Expect less skill."
@@ -31,6 +42,44 @@ def known(checkpoint: Checkpoint, fine_grid: Grid) -> tuple[Region | None, str]:
         f"({region.grid}): its climatology and static fields are not used, and the model "
         "starts from plain interpolation. Expect less skill."
     )
+
+
+def place_known(checkpoint: Checkpoint, fine_grid: Grid) -> bool | None:
+    """Return whether a model shall be told where it is: within a box that it was trained on.
+
+    None of a model that has not learned to do without: it is told always.
+    """
+    if not getattr(checkpoint.model.config, "drop_position", 0):
+        return None
+    boxes = () if checkpoint.choice is None else checkpoint.choice.boxes_deg
+    if checkpoint.region is not None:
+        boxes = (*boxes, _box_of(checkpoint.region.grid))
+    return not boxes or any(_is_within(_box_of(fine_grid), box) for box in boxes)
+
+
+def _box_of(grid: Grid) -> Box:
+    rows, columns = grid.latitude_bounds_deg, grid.longitude_bounds_deg
+    return float(rows.min()), float(rows.max()), float(columns.min()), float(columns.max())
+
+
+def _is_within(part: Box, box: Box) -> bool:
+    south, north, west, east = box
+    ahead = (part[2] - west + SLACK_DEG) % 360 - SLACK_DEG
+    across = ahead + part[3] - part[2] <= east - west + SLACK_DEG or east - west >= 360 - SLACK_DEG
+    return south - SLACK_DEG <= part[0] and part[1] <= north + SLACK_DEG and across
+
+
+def shipped(names: tuple[str, ...], fine_grid: Grid) -> Region:
+    """Return the static fields of any region, from the file that ships; made once for a grid."""
+    axes = fine_grid.latitude_deg, fine_grid.longitude_deg
+    return _shipped(names, *(np.asarray(axis, float).tobytes() for axis in axes))
+
+
+@lru_cache(maxsize=1)
+def _shipped(names: tuple[str, ...], rows: bytes, columns: bytes) -> Region:
+    grid = Grid(np.frombuffer(rows), np.frombuffer(columns))
+    fields = statics_for(grid, names)
+    return Region(grid, np.stack([fields[name].values for name in names]))
 
 
 class Backdrop:
@@ -48,12 +97,22 @@ class Backdrop:
         What is computed; the window around it is kept.
     device
         Where it is wanted.
+
+    Attributes
+    ----------
+    place_known
+        Whether the model is told where it is, as of ``place_known``.
     """
+
+    place_known: bool | None = None
 
     def __init__(
         self, checkpoint: Checkpoint, fine_grid: Grid, frame: Frame, device: torch.device
     ) -> None:
         self.region, self.lack = known(checkpoint, fine_grid)
+        self.place_known = place_known(checkpoint, fine_grid)
+        if self.place_known is False:
+            self.lack = " ".join(filter(None, (self.lack, OUTSIDE.format(checkpoint.name))))
         self.device = device
         self._outputs = checkpoint.normalizer(checkpoint.outputs)
         rows, columns = frame.window

@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 
 from orbitds.checkpoint import Checkpoint, load_checkpoint
+from orbitds.data.statics import SOURCE
 from orbitds.data.values import Missing, check_missing
 from orbitds.device import choose_device
 from orbitds.grid import Grid
 from orbitds.infer.answer import Wish, check_variables
 from orbitds.infer.backdrop import known
 from orbitds.infer.batch import Batch, BatchSize, check_batch_size
+from orbitds.infer.choice import whole_at
 from orbitds.infer.constrain import check_constraints
 from orbitds.infer.distribution import Distribution
 from orbitds.infer.mask import told
@@ -42,6 +44,9 @@ class Downscaler:
     ----------
     checkpoint, variables, constraints, missing, device
         As in ``ds.orbit.downscale``.
+    factor
+        Which factor of a checkpoint of several sets; all its inputs must be there then.
+        ``ds.orbit.downscale`` chooses by the dataset.
     tiles
         ``(rows, columns)``; ``"auto"`` for the whole field where its windows fit into the free
         memory, else as few tiles as do. By default the whole field is one window.
@@ -68,6 +73,7 @@ class Downscaler:
         self,
         checkpoint: str | PathLike[str] | Checkpoint,
         *,
+        factor: int | None = None,
         variables: Sequence[str] | None = None,
         tiles: Tiles = None,
         halo: int | None = None,
@@ -82,7 +88,7 @@ class Downscaler:
     ) -> None:
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = load_checkpoint(str(checkpoint))
-        self.checkpoint = _has_learned(checkpoint)
+        self.checkpoint = whole_at(_has_learned(checkpoint), factor)
         self.variables = check_variables(variables, self.checkpoint)
         self.tiles: Tiles = check_tiles(tiles)
         self.halo = halo
@@ -107,10 +113,21 @@ class Downscaler:
         return {name: self._wish.dims(name) for name in self._wish.names}
 
     def check_grid(self, grid: Grid) -> None:
-        """Refuse a grid that the checkpoint was not trained for, or that cannot be tiled so."""
+        """Refuse a grid that the checkpoint was not trained for, or that cannot be tiled so.
+
+        One that was trained at several spacings warns of a grid that is far from the nearest.
+        """
         self.tiles_for(grid)
         wanted, _ = self.checkpoint.description.spacing_km
-        if abs(grid.spacing_km / wanted - 1) > SPACING_TOLERANCE:
+        if abs(grid.spacing_km / wanted - 1) <= SPACING_TOLERANCE:
+            return
+        if self.checkpoint.choice is not None:  # has learned what spacings are
+            self._say(
+                f"Checkpoint {self.checkpoint.name!r} was trained at {wanted:.4g} km for this "
+                f"factor, the nearest to the {grid.spacing_km:.4g} km of the input. Expect less "
+                "skill."
+            )
+        else:
             raise ValueError(
                 f"Wanted a grid spacing of {wanted:.0f} km, which checkpoint "
                 f"{self.checkpoint.name!r} was trained at, got {grid.spacing_km:.0f} km ({grid}). "
@@ -130,6 +147,8 @@ class Downscaler:
     def statics_source(self, fine_grid: Grid) -> str | None:
         """Return where the static fields used on a grid are from; None if that is not known."""
         description = self.checkpoint.description
+        if self.checkpoint.choice is not None:
+            return SOURCE if description.statics else "none"
         if description.statics and known(self.checkpoint, fine_grid)[0] is None:
             return "none"
         source = description.provenance.get("statics")

@@ -19,6 +19,7 @@ from orbitds.data.values import Missing
 from orbitds.datasets import find_files, roots
 from orbitds.description import DESCRIPTION, file_hash, find_checkpoint
 from orbitds.device import choose_device
+from orbitds.infer.choice import part_for
 from orbitds.infer.engine import Engine
 from orbitds.infer.lazy import downscale
 from orbitds.infer.selection import selected
@@ -85,8 +86,9 @@ def plan_job(
         If input, checkpoint and options do not fit together.
     """
     ds = selected(coarse, time=config.time, region=config.region)
+    checkpoint = part_for(load_checkpoint(config.checkpoint), ds, config.factor)
     options = {
-        "checkpoint": config.checkpoint,
+        "checkpoint": checkpoint,
         "variables": config.variables,
         "tiles": tiles or parse_tiles(config.tiles),
         "halo": config.halo,
@@ -102,9 +104,8 @@ def plan_job(
     fine = downscale(ds.chunk(), **options)  # lazily: for its coordinates and attributes
     # written before the values, which are computed later
     fine = fine.assign_coords(xr.Dataset(coords=fine.coords).load(scheduler="synchronous").coords)
-    inputs = load_checkpoint(config.checkpoint).inputs
     # in the chunks of the store: of larger ones all would be read again for each unit within
-    entered = enter_with_earlier(ds.chunk(), inputs, missing=missing)
+    entered = enter_with_earlier(ds.chunk(), checkpoint.inputs, missing=missing)
     engine = Engine(entered.ds, entered.layout, options)
     times = entered.ds.sizes["time"]
     cells = sum(field.size for field in fine.data_vars.values())
@@ -141,6 +142,7 @@ def _identity(
         "values of the input": _sampled(engine.coarse),
         "checkpoint": file_hash(folder / DESCRIPTION),
         "variables": list(engine.downscaler.variables),
+        "factor": engine.factor,
         **options,
         "missing": missing,
         "dtype": engine.downscaler.dtype,

@@ -14,13 +14,14 @@ import dask.array
 import numpy as np
 import xarray as xr
 
-from orbitds.checkpoint import Checkpoint
+from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
 from orbitds.data.history import enter_with_earlier
 from orbitds.data.layout import MEMBER
 from orbitds.data.values import check_missing
 from orbitds.grid import Grid
 from orbitds.infer.block import COMPUTING, Block, settings_of
+from orbitds.infer.choice import part_for
 from orbitds.infer.downscaler import Downscaler
 from orbitds.infer.encoding import encoded
 from orbitds.infer.mask import POLICY, check_some_values
@@ -36,16 +37,22 @@ BLOCK_FINE_CELLS = 2**24
 def downscale(
     ds: xr.Dataset,
     checkpoint: str | PathLike[str] | Checkpoint,
+    *,
+    factor: int | None = None,
     **options: Any,  # noqa: ANN401  the downscaler's
 ) -> xr.Dataset:
     """Return a dataset on the checkpoint's finer grid; see ``ds.orbit.downscale``.
 
     Parameters
     ----------
+    factor
+        Which factor of a checkpoint of several sets; by default that of the nearest spacing.
     options
         Of :class:`~orbitds.infer.downscaler.Downscaler`.
     """
-    downscaler = Downscaler(checkpoint, **options)
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_checkpoint(str(checkpoint))
+    downscaler = Downscaler(part_for(checkpoint, ds, factor), **options)
     checkpoint = downscaler.checkpoint
     entered = enter_with_earlier(ds, checkpoint.inputs, missing=check_missing(downscaler.missing))
     grid = Grid.of(entered.ds)

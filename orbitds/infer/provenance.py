@@ -47,6 +47,8 @@ def provenance(
         f"downscaled {checkpoint.factor}x by orbitds {version} with the checkpoint "
         f"{checkpoint.name} (weights sha256 {checkpoint.fingerprint})"
     )
+    if checkpoint.choice is not None:
+        done += f", {checkpoint.choice.told}"
     earlier = kept.get("history")
     told = {
         "title": f"Fields downscaled {checkpoint.factor}x with the checkpoint {checkpoint.name}",

@@ -63,6 +63,8 @@ def run(config: InferConfig) -> Summary:
     check_output(config.output, config.split)
     with open_datasets(config.input) as coarse:
         job, output = _laid_out(config, coarse, share)
+        if choice := job.engine.downscaler.checkpoint.choice:
+            sys.stderr.write(f"{choice.told}\n")
         entry = enter_job(job, output, share, partial(_settle, job))
         spent = Spent()
         if entry is None:

@@ -9,6 +9,7 @@ import xarray as xr
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.find import find_variable
 from orbitds.data.history import base_name
+from orbitds.infer.choice import part_for
 from orbitds.infer.lazy import downscale
 from orbitds.variables import variable
 
@@ -17,6 +18,7 @@ def downscale_variable(
     da: xr.DataArray,
     checkpoint: str | PathLike[str] | Checkpoint,
     *,
+    factor: int | None = None,
     variables: Sequence[str] | None = None,
     **options: Any,  # noqa: ANN401  the downscaler's
 ) -> xr.DataArray:
@@ -29,6 +31,7 @@ def downscale_variable(
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(str(checkpoint))
     ds = da.to_dataset()
+    checkpoint = part_for(checkpoint, ds, factor)
     _check_alone(ds, checkpoint)
     chosen = _chosen(da, checkpoint, variables)
     fine = downscale(ds, checkpoint, variables=(chosen,), **options)

@@ -24,6 +24,10 @@ class Plan:
     """Coarse rows and columns."""
     tiles: list[int]
     """Rows and columns of tiles of a field."""
+    factor: int
+    """Fine cells along the edge of a coarse cell."""
+    choice: str | None
+    """How factor and variables were chosen, where the checkpoint has several sets."""
     units: int
     """Blocks that are computed, written and noted as one."""
     unit_times: int
@@ -54,6 +58,8 @@ class Plan:
             f"{self.units} unit{'s' * (self.units > 1)} of {self.unit_times} times and "
             f"{self.unit_rows} coarse rows, {_bytes(self.unit_bytes)} each",
         ]
+        if self.choice is not None:
+            lines.insert(1, self.choice)
         lines.append(f"{_bytes(self.memory_bytes)} of the device's memory, predicted")
         if self.parts_bytes:
             lines.append(f"{_bytes(self.parts_bytes)} beside it until it is put together")
@@ -123,6 +129,7 @@ class Summary:
 def plan_of(job: Job, output: Output, share: Share) -> Plan:
     """Return what a job will be."""
     fields = job.fine.data_vars
+    choice = job.engine.downscaler.checkpoint.choice
     units, first = job.units, next(iter(fields.values()))
     total = 4 * sum(field.size for field in fields.values())
     per_row = total // (units.times * units.rows)
@@ -133,6 +140,8 @@ def plan_of(job: Job, output: Output, share: Share) -> Plan:
         shape=list(first.shape),
         coarse=list(job.engine.grid.shape),
         tiles=list(job.engine.tiles),
+        factor=job.engine.factor,
+        choice=None if choice is None else choice.told,
         units=len(units),
         unit_times=units.block_times,
         unit_rows=units.block_rows,

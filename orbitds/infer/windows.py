@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -156,6 +156,10 @@ class Windows:
         coarse = whole([cut(run.index, run.samples) for run in runs])
         noise = None if told.noise is None else whole([told.noise[run.samples] for run in runs])
         predict = _compiled(self.model) if self.is_compiled else self.model.predict
+        told_place: dict[str, Any] = {}
+        if self.backdrop.place_known is not None:
+            is_known = torch.full((len(coarse),), self.backdrop.place_known, device=self.device)
+            told_place = {"place_known": is_known}
         with computing_in(self.dtype, self.device):
             return predict(
                 coarse,
@@ -167,6 +171,7 @@ class Windows:
                 periodic=self.frame.tiles.wraps,
                 phase=self.backdrop.phase,
                 noise=noise,
+                **told_place,
             )
 
     def _climatology(self, run: Run, told: Told) -> tuple[Tensor, Tensor]:

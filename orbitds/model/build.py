@@ -1,6 +1,7 @@
 """From an architecture to the network that has it."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 
@@ -13,6 +14,13 @@ from orbitds.model.reslim import Reslim
 from orbitds.model.unet import UNet
 from orbitds.model.vit import ViT
 
+
+class _Names(TypedDict):
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    statics: Sequence[str]
+
+
 # The networks that are trained here; those that come in with published weights have configs of
 # their own.
 ARCHITECTURES = {"reslim": Reslim, "vit": ViT, "unet": UNet, "edsr": EDSR}
@@ -24,13 +32,28 @@ def build(
     inputs: Sequence[str],
     outputs: Sequence[str],
     statics: Sequence[str] = (),
-    factor: int,
+    factor: int | Sequence[int],
 ) -> DownscalingModel:
-    """Return the untrained network of a config; arguments as of ``DownscalingModel``."""
-    if isinstance(config, Orbit2Config):
-        return Orbit2(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
-    architecture = ARCHITECTURES[config.kind]
-    return architecture(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
+    """Return the untrained network of a config; arguments as of ``DownscalingModel``.
+
+    Raises
+    ------
+    ValueError
+        If it is to have several factors, and is of a kind that has one.
+    """
+    names: _Names = {"inputs": inputs, "outputs": outputs, "statics": statics}
+    factors = (factor,) if isinstance(factor, int) else tuple(factor)
+    if len(factors) == 1:
+        if isinstance(config, Orbit2Config):
+            return Orbit2(config, **names, factor=factors[0])
+        return ARCHITECTURES[config.kind](config, **names, factor=factors[0])
+    if isinstance(config, Orbit2Config) or config.kind != "reslim":
+        kind = "network of ORBIT-2" if isinstance(config, Orbit2Config) else config.kind
+        raise ValueError(
+            f"Wanted one factor for a {kind}, got {list(factors)}. Take model.kind reslim, which "
+            "has a head for each, or pairs of one factor."
+        )
+    return Reslim(config, **names, factor=factors)
 
 
 def build_bare(
@@ -39,7 +62,7 @@ def build_bare(
     inputs: Sequence[str],
     outputs: Sequence[str],
     statics: Sequence[str] = (),
-    factor: int,
+    factor: int | Sequence[int],
 ) -> DownscalingModel:
     """Return the network of a config without its weights, which have shapes and no memory.
 

@@ -51,7 +51,6 @@ class ConvolutionalModel(DownscalingModel[ModelConfig]):
             )
         self.base = Base(
             self.outputs,
-            factor=factor,
             method=config.base,
             log_outputs=[variable(name).transform == "log1p" for name in self.outputs],
         )
@@ -77,7 +76,9 @@ class ConvolutionalModel(DownscalingModel[ModelConfig]):
     ) -> Prediction:
         """Return the fine fields and the base they start from; see ``DownscalingModel``."""
         variables = self.inputs if variables is None else tuple(variables)
-        base, structure = self.base(coarse, variables, climatology, periodic=periodic)
+        base, structure = self.base(
+            coarse, variables, climatology, factor=self.factor, periodic=periodic
+        )
         mean = torch.zeros_like(base[:, :1]).expand(-1, len(self.statics), -1, -1)
         terrain = mean if statics is None else statics
         details = [structure, terrain] if self.base.is_delta else [terrain]

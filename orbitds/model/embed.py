@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 # Length of the random vector that makes a member.
@@ -22,19 +22,58 @@ class PositionEmbedding(nn.Module):
     ----------
     octaves
         Number of wavelengths; each is half of the one before.
+    drop
+        Probability in training that a sample is not told where it lies.
+
+    Attributes
+    ----------
+    unknown
+        Learned embedding of a place that is not told; None where places always are.
     """
 
-    def __init__(self, width: int, octaves: int) -> None:
+    def __init__(self, width: int, octaves: int, drop: float = 0.0) -> None:
         super().__init__()
         self.octaves = octaves
+        self.drop = drop
         self.project = nn.Linear(6 * octaves, width)
+        self.unknown = nn.Parameter(torch.zeros(width)) if drop else None
+
+    def known(self, samples: int, told: Bool[Tensor, "B"] | None) -> Bool[Tensor, "B 1"] | None:
+        """Return which samples are told where they lie; None of all.
+
+        Parameters
+        ----------
+        told
+            As the caller wants it; in training drawn anew by default.
+
+        Raises
+        ------
+        ValueError
+            If places shall be kept from a model that has not learned to do without.
+        """
+        if self.unknown is None:
+            if told is not None:
+                raise ValueError(
+                    "Wanted a model that has learned to do without the place of a sample, got one "
+                    "of model.drop_position 0. Train with some, or leave place_known out."
+                )
+            return None
+        if told is None and self.training:
+            told = torch.rand(samples, device=self.unknown.device) >= self.drop
+        return None if told is None else told[:, None]
 
     def forward(
-        self, latitude_deg: Float[Tensor, "B n"], longitude_deg: Float[Tensor, "B n"]
+        self,
+        latitude_deg: Float[Tensor, "B n"],
+        longitude_deg: Float[Tensor, "B n"],
+        known: Bool[Tensor, "B #n"] | None = None,
     ) -> Float[Tensor, "B n D"]:
-        """Return one embedding per point."""
+        """Return one embedding per point; that of an unknown place where it is not known."""
         features = sphere_waves(latitude_deg, longitude_deg, self.octaves)
-        return self.project(features.to(self.project.weight.dtype))
+        embedded = self.project(features.to(self.project.weight.dtype))
+        if known is None or self.unknown is None:
+            return embedded
+        return torch.where(known[..., None], embedded, self.unknown.to(embedded.dtype))
 
 
 class ResolutionEmbedding(nn.Module):

@@ -5,6 +5,7 @@ Hf Wf fine ones, N tokens, M tokens after compression, D width, P patch edge. Ro
 to south.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -28,6 +29,17 @@ class Prediction(NamedTuple):
     """Logarithm of the variance of each cell, where the model gives one."""
 
 
+class Aim(NamedTuple):
+    """What is asked of a network that was made for several sets of data."""
+
+    factor: int
+    """Fine cells along the edge of a coarse cell."""
+    outputs: tuple[str, ...]
+    """Variables it shall give."""
+    statics: tuple[str, ...]
+    """Fine static fields it is given, if it is given any."""
+
+
 # Logarithms of variances in units of the training data's: from a thousandth to e^5 deviations.
 LOG_VARIANCE = (-14.0, 10.0)
 
@@ -44,7 +56,16 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
     statics
         Names of the fine static fields it takes.
     factor
-        Fine cells along the edge of a coarse cell.
+        Fine cells along the edge of a coarse cell; several where it shall have a head for each.
+
+    Attributes
+    ----------
+    factor, inputs, outputs, statics
+        What it is set to: the first factor, and all variables, unless ``at`` says otherwise.
+    factors
+        All that it has heads for.
+    whole
+        All outputs and statics that its weights are of.
     """
 
     window: tuple[int, int] | None = None
@@ -59,6 +80,8 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
     """Whether under autocast its fields are sums in float32: a base, and what is added to it."""
     is_one_graph: bool = True
     """Whether nothing in it depends on values, so that it can be compiled as a whole."""
+    has_heads: bool = False
+    """Whether it may have heads for several factors, and gives a part of its outputs if asked."""
 
     def __init__(
         self,
@@ -67,12 +90,52 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
         inputs: Sequence[str],
         outputs: Sequence[str],
         statics: Sequence[str] = (),
-        factor: int,
+        factor: int | Sequence[int],
     ) -> None:
         super().__init__()
         self.config = config
         self.inputs, self.outputs, self.statics = tuple(inputs), tuple(outputs), tuple(statics)
-        self.factor = factor
+        self.factors = (factor,) if isinstance(factor, int) else tuple(factor)
+        self.factor = self.factors[0]
+        self.whole = self.aim
+
+    @property
+    def aim(self) -> Aim:
+        """What it is set to."""
+        return Aim(self.factor, self.outputs, self.statics)
+
+    def at(
+        self,
+        factor: int,
+        *,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        statics: Sequence[str],
+    ) -> "DownscalingModel[C]":
+        """Return the same network, its weights too, set to a factor and to some variables.
+
+        Raises
+        ------
+        ValueError
+            If it does not have them.
+        """
+        given = {"inputs": inputs, "outputs": outputs, "statics": statics}
+        own = {"inputs": self.inputs, "outputs": self.whole.outputs, "statics": self.whole.statics}
+        if not self.has_heads or factor not in self.factors:
+            raise ValueError(
+                f"Wanted a factor that the network has a head for, one of {list(self.factors)}, "
+                f"got {factor}. Take one of these."
+            )
+        for what, names in given.items():
+            if unknown := [name for name in names if name not in own[what]]:
+                raise ValueError(
+                    f"Wanted {what} of the network, some of {list(own[what])}, got {unknown}. "
+                    "Take some of these."
+                )
+        view = copy.copy(self)
+        view.factor = factor
+        view.inputs, view.outputs, view.statics = tuple(inputs), tuple(outputs), tuple(statics)
+        return view
 
     @property
     @abstractmethod
@@ -125,7 +188,7 @@ class DownscalingModel(nn.Module, ABC, Generic[C]):
         self,
         coarse: Float[Tensor, "B V H W"],
         **told: Any,  # noqa: ANN401  as of predict
-    ) -> Float[Tensor, "B U {self.factor}*H {self.factor}*W"]:
+    ) -> Float[Tensor, "B U Hf Wf"]:
         """Return the fine fields; arguments as of ``predict``."""
         return self.predict(coarse, **told).fine
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -33,13 +34,11 @@ class Base(nn.Module):
         self,
         outputs: Sequence[str],
         *,
-        factor: int,
         method: Literal["bilinear", "bicubic", "delta"],
         log_outputs: Sequence[bool],
     ) -> None:
         super().__init__()
         self.outputs = tuple(outputs)
-        self.factor = factor
         self.is_delta = method == "delta"
         self.interpolation: Method = "bicubic" if method == "delta" else method
         self.log_outputs = tuple(log_outputs)
@@ -51,6 +50,7 @@ class Base(nn.Module):
         variables: Sequence[str],
         climatology: tuple[Tensor, Tensor] | None,
         *,
+        factor: int,
         periodic: bool,
     ) -> tuple[Float[Tensor, "B U Hf Wf"], Float[Tensor, "B U Hf Wf"]]:
         """Return the base and the fine structure of the climatology (zero without one).
@@ -61,11 +61,12 @@ class Base(nn.Module):
             Fine and coarse climatology of the outputs for the sample's month, [B, U, Hf, Wf] and
             [B, U, H, W], normalised; NaN-free.
         """
-        fine = self._refine(self._select(coarse, variables, climatology), periodic=periodic)
+        refine = partial(self._refine, factor=factor, periodic=periodic)
+        fine = refine(self._select(coarse, variables, climatology))
         if climatology is None or not self.is_delta:
             return self._normalized(fine), torch.zeros_like(fine)
         fine_climatology = climatology[0].to(fine)
-        smooth = self._refine(climatology[1].to(fine), periodic=periodic)
+        smooth = refine(climatology[1].to(fine))
         base = delta_change(fine, self._linear(fine_climatology), smooth, self.is_log)
         return self._normalized(base), fine_climatology - self._normalized(smooth)
 
@@ -88,10 +89,10 @@ class Base(nn.Module):
         chosen = torch.stack(fields, dim=1)
         return chosen.to(torch.promote_types(chosen.dtype, torch.float32))
 
-    def _refine(self, normalized: Tensor, *, periodic: bool) -> Tensor:
+    def _refine(self, normalized: Tensor, *, factor: int, periodic: bool) -> Tensor:
         """Interpolate, and leave the result in the unit in which that was done."""
         field = self._linear(normalized)
-        return interpolate(field, self.factor, self.interpolation, periodic=periodic)
+        return interpolate(field, factor, self.interpolation, periodic=periodic)
 
     def _linear(self, normalized: Tensor) -> Tensor:
         """Undo the one transform that interpolation does not commute with."""

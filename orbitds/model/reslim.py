@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitds.config import ModelConfig
 from orbitds.interpolate import REACH_CELLS
-from orbitds.model.interface import DownscalingModel, Prediction, spread_of
+from orbitds.model.heads import for_factors, of_factor
+from orbitds.model.interface import Aim, DownscalingModel, Prediction, spread_of
 from orbitds.model.residual import Base, Correction
 from orbitds.model.trunk import Trunk
 from orbitds.variables import variable
@@ -30,7 +31,8 @@ class Reslim(DownscalingModel[ModelConfig]):
     -----
     Where it departs from ORBIT-2's public code: aggregation is folded, position comes from
     coordinates, tokens decode to their own place, the residual path starts from interpolation or
-    delta change and sees statics at the fine resolution.
+    delta change and sees statics at the fine resolution. Of several factors each has its own last
+    layers of the decoder and its own convolutions; all else is shared.
 
     References
     ----------
@@ -38,6 +40,7 @@ class Reslim(DownscalingModel[ModelConfig]):
     """
 
     adds_to_float32 = True
+    has_heads = True
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class Reslim(DownscalingModel[ModelConfig]):
         inputs: Sequence[str],
         outputs: Sequence[str],
         statics: Sequence[str] = (),
-        factor: int,
+        factor: int | Sequence[int],
     ) -> None:
         super().__init__(config, inputs=inputs, outputs=outputs, statics=statics, factor=factor)
         self.patch = config.patch
@@ -57,12 +60,11 @@ class Reslim(DownscalingModel[ModelConfig]):
             config,
             [*self.inputs, *self.statics],
             count,
-            zoom=factor,
+            zooms=self.factors,
             corrected=config.correction_width > 0,
         )
         self.base = Base(
             self.outputs,
-            factor=factor,
             method=config.base,
             log_outputs=[variable(name).transform == "log1p" for name in self.outputs],
         )
@@ -70,7 +72,10 @@ class Reslim(DownscalingModel[ModelConfig]):
             channels = (3 if self.base.is_delta else 2) * count + len(self.statics)
             depth = config.correction_depth
             width = config.correction_width
-            self.correct = Correction(channels, count, factor=factor, width=width, depth=depth)
+            self.correct = for_factors(
+                self.factors,
+                lambda each: Correction(channels, count, factor=each, width=width, depth=depth),
+            )
 
     @property
     def reach_cells(self) -> int:
@@ -92,29 +97,77 @@ class Reslim(DownscalingModel[ModelConfig]):
         periodic: bool = False,
         phase: tuple[int, int] = (0, 0),
         noise: Float[Tensor, "B Z"] | None = None,
+        aim: Aim | None = None,
+        place_known: Bool[Tensor, "B"] | None = None,
     ) -> Prediction:
-        """Return the fine fields and the base they start from; see ``DownscalingModel``."""
+        """Return the fine fields and the base they start from; see ``DownscalingModel``.
+
+        Parameters
+        ----------
+        aim
+            Of a network for several sets of data: the factor, the outputs that are wanted (others
+            are zero to the convolutions), and which statics are given; by default what it is set
+            to.
+        place_known
+            Which samples the trunk is told the place of; all by default. Of a model that was
+            trained with ``drop_position``, for samples outside the regions it was trained on.
+        """
+        aim = self.aim if aim is None else aim
         variables = self.inputs if variables is None else tuple(variables)
         seen = coarse
-        if statics is not None and self.statics:
-            seen = torch.cat([coarse, F.avg_pool2d(statics, self.factor)], dim=1)
+        if statics is not None and aim.statics:
+            seen = torch.cat([coarse, F.avg_pool2d(statics, aim.factor)], dim=1)
         painted = self.trunk(
             seen,
-            variables if seen is coarse else (*variables, *self.statics),
+            variables if seen is coarse else (*variables, *aim.statics),
+            zoom=aim.factor,
             latitude_deg=latitude_deg,
             longitude_deg=longitude_deg,
             spacing_km=spacing_km,
             periodic=periodic,
             phase=phase,
             noise=noise,
+            place_known=place_known,
         )
-        decoded, log_variance = spread_of(painted, len(self.outputs))
-        base, detail = self.base(coarse, variables, climatology, periodic=periodic)
+        decoded, log_variance = spread_of(painted, len(self.whole.outputs))
+        base, detail = self.base(
+            coarse, variables, climatology, factor=aim.factor, periodic=periodic
+        )
+        wanted = [self.whole.outputs.index(name) for name in aim.outputs]
+        is_part = aim.outputs != self.whole.outputs
+        if is_part:
+            decoded, base = _alone(decoded, wanted), _alone(base, wanted)
         fine = base + decoded
         if self.config.correction_width:
-            mean = torch.zeros_like(base[:, :1]).expand(-1, len(self.statics), -1, -1)
-            terrain = mean if statics is None else statics
             details = [detail] if self.base.is_delta else []
+            terrain = self._terrain(statics, aim.statics, base)
             known = torch.cat([decoded.to(base), base, *details, terrain], dim=1)
-            fine = fine + self.correct(known, periodic=periodic)
+            fine = fine + of_factor(self.correct, aim.factor)(known, periodic=periodic)
+        if is_part:
+            fine, base = _pick(fine, wanted), _pick(base, wanted)
+            log_variance = None if log_variance is None else _pick(log_variance, wanted)
         return Prediction(fine, base, log_variance)
+
+    def _terrain(
+        self, statics: Tensor | None, names: tuple[str, ...], base: Tensor
+    ) -> Float[Tensor, "B S Hf Wf"]:
+        """Return all static fields; zero, their mean, stands for those that are not given."""
+        known, mean = self.whole.statics, torch.zeros_like(base[:, :1])
+        if statics is None:
+            return mean.expand(-1, len(known), -1, -1)
+        if names == known:
+            return statics
+        given = dict(zip(names, statics.split(1, dim=1), strict=True))
+        return torch.cat([given.get(name, mean) for name in known], dim=1)
+
+
+def _alone(fields: Float[Tensor, "B U Hf Wf"], wanted: list[int]) -> Float[Tensor, "B U Hf Wf"]:
+    """Return the fields with zero in place of those that are not wanted."""
+    none = torch.zeros_like(fields[:, 0])
+    places = range(fields.shape[1])
+    return torch.stack([fields[:, place] if place in wanted else none for place in places], dim=1)
+
+
+def _pick(fields: Float[Tensor, "B U Hf Wf"], wanted: list[int]) -> Float[Tensor, "B u Hf Wf"]:
+    """Return some of the fields; an index that is a list would make a GPU wait for it."""
+    return torch.stack([fields[:, place] for place in wanted], dim=1)

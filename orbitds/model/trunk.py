@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from orbitds.config import ModelConfig
@@ -29,8 +29,9 @@ class Trunk(nn.Module):
     outputs
         Number of fields to paint; of each also the logarithm of the variance, behind all fields,
         where the config asks for it.
-    zoom
-        Painted cells along the edge of a cell that it is given.
+    zooms
+        Painted cells along the edge of a cell that it is given; several where it has heads for
+        each.
     corrected
         Whether convolutions follow, so that the trunk needs no closing one.
 
@@ -50,11 +51,11 @@ class Trunk(nn.Module):
         variables: Sequence[str],
         outputs: int,
         *,
-        zoom: int,
+        zooms: Sequence[int],
         corrected: bool = False,
     ) -> None:
         super().__init__()
-        width, self.patch, self.zoom = config.width, config.patch, zoom
+        width, self.patch = config.width, config.patch
         self.has_members = config.predicts == "members"
         self.aggregate = VariableAggregation(
             variables,
@@ -63,7 +64,7 @@ class Trunk(nn.Module):
             heads=config.heads,
             drop_variables=config.drop_variables,
         )
-        self.position = PositionEmbedding(width, config.position_octaves)
+        self.position = PositionEmbedding(width, config.position_octaves, config.drop_position)
         self.resolution = ResolutionEmbedding(width, NOISE if self.has_members else 0)
         self.compression = None
         if config.compression > 1 or config.edge_density is not None:
@@ -87,7 +88,8 @@ class Trunk(nn.Module):
             width,
             2 * outputs if config.predicts == "gaussian" else outputs,
             depth=config.decoder_depth,
-            block=zoom * config.patch,
+            patch=config.patch,
+            zooms=zooms,
             smooth=not corrected,
         )
 
@@ -96,16 +98,18 @@ class Trunk(nn.Module):
         fields: Float[Tensor, "B V H W"],
         variables: Sequence[str],
         *,
+        zoom: int,
         latitude_deg: Float[Tensor, "B H"],
         longitude_deg: Float[Tensor, "B W"],
         spacing_km: Float[Tensor, "B 2"],
         periodic: bool,
         phase: tuple[int, int],
         noise: Float[Tensor, "B Z"] | None,
-    ) -> Float[Tensor, "B U {self.zoom}*H {self.zoom}*W"]:
+        place_known: Bool[Tensor, "B"] | None = None,
+    ) -> Float[Tensor, "B U {zoom}*H {zoom}*W"]:
         """Return what the trunk paints; arguments as of ``DownscalingModel.predict``."""
         height, width = fields.shape[-2:]
-        (north, west), zoom = phase, self.zoom
+        north, west = phase
         fields = _fill_patches(fields, self.patch, phase, periodic=periodic)
         rows, columns = (size // self.patch for size in fields.shape[-2:])
         axes = (
@@ -113,16 +117,17 @@ class Trunk(nn.Module):
             _axis_of(longitude_deg, self.patch, west),
         )
         resolution = self.resolution(spacing_km, self._noise(noise, fields))
+        known = self.position.known(len(fields), place_known)
         if self.compression is None:
             tokens = self.aggregate(fields, variables)  # B N D
-            tokens = tokens + self.position(*_all_patches(axes, rows, columns)) + resolution
+            tokens = tokens + self.position(*_all_patches(axes, rows, columns), known) + resolution
             tokens = self._encode(tokens)
         else:
             own, image = self.aggregate.with_image(fields, variables)
-            tokens = self._compressed(own, image, axes, resolution, periodic=periodic)
+            tokens = self._compressed(own, image, axes, resolution, known, periodic=periodic)
         # the closing convolution may wrap only where the patches fill the circle
         wraps = periodic and columns * self.patch == width
-        painted = self.decode(tokens, rows, periodic=wraps)
+        painted = self.decode(tokens, rows, zoom=zoom, periodic=wraps)
         painted = painted[..., north * zoom :, west * zoom :]
         return painted[..., : height * zoom, : width * zoom]
 
@@ -132,6 +137,7 @@ class Trunk(nn.Module):
         image: Float[Tensor, "B H W"],
         axes: "tuple[_Axis, _Axis]",
         resolution: Float[Tensor, "B 1 D"],
+        known: Bool[Tensor, "B 1"] | None,
         *,
         periodic: bool,
     ) -> Float[Tensor, "B N D"]:
@@ -145,9 +151,10 @@ class Trunk(nn.Module):
             latitude = _Axis(*(_in_a_row(part, tree.lengths) for part in latitude))
             longitude = _Axis(*(_in_a_row(part, tree.lengths) for part in longitude))
             resolution = _in_a_row(resolution, tree.lengths)
+            known = None if known is None else _in_a_row(known, tree.lengths)
         # each leaf lies at its own centre
         place = _at(latitude, tree.centre[..., 0]), _at(longitude, tree.centre[..., 1])
-        tokens = tokens + self.position(*place) + resolution
+        tokens = tokens + self.position(*place, known) + resolution
         return self.compression.expand(self._encode(tokens, lengths), tree, own)
 
     def _encode(

@@ -39,7 +39,7 @@ class ViT(DownscalingModel[ModelConfig]):
         self.is_one_graph = config.edge_density is None
         # windows begin at coarse cells that are also the edge of a fine patch
         self.patch = config.patch // math.gcd(config.patch, factor)
-        self.trunk = Trunk(config, [*self.inputs, *self.statics], len(self.outputs), zoom=1)
+        self.trunk = Trunk(config, [*self.inputs, *self.statics], len(self.outputs), zooms=(1,))
 
     @property
     def reach_cells(self) -> int:
@@ -69,6 +69,7 @@ class ViT(DownscalingModel[ModelConfig]):
         painted = self.trunk(
             fine,
             variables,
+            zoom=1,
             latitude_deg=_refine(latitude_deg, factor),
             longitude_deg=_refine(longitude_deg, factor),
             spacing_km=spacing_km,

@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from orbitds.config import TrainConfig
+from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
 from orbitds.train.start import is_frozen
@@ -25,15 +26,15 @@ class Count(NamedTuple):
     """Of these, those that are not frozen."""
 
 
-def count(config: TrainConfig, outline: Outline, inputs: Sequence[str]) -> Count:
+def count(config: TrainConfig, outline: Outline, scope: Scope) -> Count:
     """Count the work of one sample; takes no memory for weights or fields.
 
     Parameters
     ----------
-    inputs
-        Of the model.
+    scope
+        What the model is made for.
     """
-    rehearsal = Rehearsal(config, outline, inputs, samples=1)
+    rehearsal = Rehearsal(config, outline, scope, samples=1)
     numbers = {name: weight.numel() for name, weight in rehearsal.model.named_parameters()}
     frozen = [name for name in numbers if is_frozen(name, config.freeze)]
     parameters = sum(numbers.values())

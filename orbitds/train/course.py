@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from orbitds.train.folder import BEST
 from orbitds.train.keep import keep
 from orbitds.train.log import Log, RunLog
 from orbitds.train.mesh import Mesh
+from orbitds.train.mixture import Scope
 from orbitds.train.outline import outline_of
-from orbitds.train.setting import Setting, union_of
+from orbitds.train.setting import Setting
 from orbitds.train.speed import Meter, Work
 from orbitds.train.states import States
 from orbitds.train.step import Numbers, name_batch
@@ -56,8 +56,6 @@ class Course(AbstractContextManager):
         first = facts.get("step", 0)
         self.best, self.stale = facts.get("best", math.inf), facts.get("stale", 0)
         self.is_stopped, self._told, self._rates = False, "", ""
-        # what a checkpoint knows of the data
-        self.kept = replace(settings[0], statistics=union_of(settings)[1])
         device = settings[0].train.assemble.device
         is_main = mesh.rank == 0
         self.log = RunLog(output, config.log, first=first) if is_main else Log()
@@ -143,14 +141,14 @@ class Course(AbstractContextManager):
                 weights = engine.whole()
                 if weights is not None:
                     place = self.output / BEST
-                    keep(engine.model, self.kept, config, step, place, weights=weights)
+                    keep(engine.model, self.settings, config, step, place, weights=weights)
         return found
 
 
 def _work(config: TrainConfig, settings: Sequence[Setting]) -> list[Work]:
     """Return what a step is for each pair."""
-    inputs, size, works = union_of(settings)[0], config.batch_size, []
+    scope, size, works = Scope.of(settings), config.batch_size, []
     for setting in settings:
-        one = count(config, outline_of(config, setting.pair), inputs)
+        one = count(config, outline_of(config, setting.pair), scope)
         works.append(Work(size, size * one.tokens, float(size * one.operations)))
     return works

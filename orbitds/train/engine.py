@@ -114,6 +114,7 @@ class TorchEngine(Engine):
         # one pass over the gradients: as if they were scaled first, and clipped then
         clip = self.config.optim.clip
         shrink = (clip / (norm + 1e-6)).clamp(max=1.0) * scale
+        self._fill()
         gradients = [part.grad for part in parts if part.grad is not None]
         torch._foreach_mul_(gradients, shrink)  # pyright: ignore[reportPrivateImportUsage]  in all versions
         for group in self.optimizer.param_groups:
@@ -180,6 +181,15 @@ class TorchEngine(Engine):
                     continue
                 part.data = local(weight)
                 part.grad = None if weight.grad is None else local(weight.grad)
+
+    def _fill(self) -> None:
+        """Give a gradient of zero to what the step had no use for, such as heads of other factors.
+
+        So all weights have taken as many steps, and a run that goes on from a state is the same.
+        """
+        for part in self.parts.values():
+            if part.requires_grad and part.grad is None:
+                part.grad = torch.zeros_like(part)
 
     def _norm(self) -> Tensor:
         """Return the norm of the whole gradient, of which this process has a part."""

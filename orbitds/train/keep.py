@@ -3,7 +3,7 @@
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,14 +11,16 @@ from torch import Tensor
 
 from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import TrainConfig
+from orbitds.data.pair import Pair
 from orbitds.model.interface import DownscalingModel
 from orbitds.train.folder import BEST, OLD, best_of
+from orbitds.train.mixture import training_set
 from orbitds.train.setting import Setting
 
 
 def keep(
     model: DownscalingModel,
-    setting: Setting,
+    settings: Sequence[Setting],
     config: TrainConfig,
     step: int,
     folder: Path,
@@ -29,6 +31,8 @@ def keep(
 
     Parameters
     ----------
+    settings
+        Of all pairs of the run; the region of a single one is kept too.
     weights
         All weights, where the model itself has a part of them.
     """
@@ -37,23 +41,32 @@ def keep(
         old.rename(folder)  # an earlier run was stopped between the two renames below
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    pair = setting.pair
+    first, *others = settings
+    shares = config.mixture.values()
+    sets = [
+        training_set(setting.pair, setting.inputs, share)
+        for setting, share in zip(settings, shares, strict=True)
+    ]
+    # of several, each set says it
+    alone = {"period": list(sets[0].period), "statics": _source(first.pair)}
+    statistics = {name: row for one in settings for name, row in one.statistics.items()}
     save_checkpoint(
         partial,
         model,
-        statistics=setting.statistics,
-        spacing_km=(pair.coarse_grid.spacing_km, pair.fine_grid.spacing_km),
+        statistics=statistics,
+        spacing_km=sets[0].spacing_km,
         provenance={
-            "pair": pair.name,
-            "period": list(pair.split["train"]),
-            "statics": pair.statics.attrs.get("source") or ", ".join(pair.static_names) or "none",
+            "pair": " + ".join(one.pair for one in sets),
+            **({} if others else alone),
             "step": step,
+            **({"base_errors": first.base_errors} if first.base_errors else {}),
             "config": json.loads(config.model_dump_json()),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        region=setting.region(),
-        same_product=pair.same_product,
+        region=None if others else first.region(),
+        same_product=all(one.same_product for one in sets),
+        sets=sets if others else (),
         weights=weights,
         objective=config.objective,
     )
@@ -88,5 +101,10 @@ def export(run_folder: Path, output: Path) -> None:
         provenance=description.provenance,
         region=checkpoint.region,
         same_product=description.same_product,
+        sets=description.sets,
         objective=description.objective,
     )
+
+
+def _source(pair: Pair) -> str:
+    return pair.statics.attrs.get("source") or ", ".join(pair.static_names) or "none"

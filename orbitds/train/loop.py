@@ -16,14 +16,16 @@ from orbitds.device import choose_device, reproducible
 from orbitds.model.build import build
 from orbitds.model.interface import DownscalingModel
 from orbitds.progress import progress
+from orbitds.train.balance import balanced
 from orbitds.train.course import Course
 from orbitds.train.engine import Engine, make_engine
 from orbitds.train.folder import BEST, STATES, check_new, check_same_run, write_settings
 from orbitds.train.launch import ALONE, Launch, launched
 from orbitds.train.log import tell_pairs
 from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.mixture import Scope
 from orbitds.train.record import write_record
-from orbitds.train.setting import Setting, prepare_all, union_of
+from orbitds.train.setting import Setting, prepare_all
 from orbitds.train.start import begin, tell_notes
 from orbitds.train.states import States
 from orbitds.train.step import Numbers, take_step
@@ -85,8 +87,10 @@ def fit(
     """
     device = choose_device(config.device) if device is None else device
     mesh = make_mesh(config.parallel, launch, device)
+    together = _everyone(launch)
     settings = prepare_all(config, pairs, device)
-    _everyone(launch).by_main(write_record, config, settings, launch, device, output)
+    together.by_main(write_record, config, settings, launch, device, output)
+    settings = balanced(config, settings, together, output)
     with reproducible(config.deterministic), Stop(config.save) as stop:
         engine = _engine(config, settings, mesh, device, output)
         states = States(output / STATES, config.save, launch, _host_group(launch))
@@ -137,13 +141,13 @@ def _engine(
 ) -> Engine:
     """Build the model, alike in all processes, and give it to its engine."""
     torch.manual_seed(config.seed)
-    pair = settings[0].pair
+    scope = Scope.of(settings)
     model: DownscalingModel = build(
         config.architecture,
-        inputs=union_of(settings)[0],
-        outputs=pair.outputs,
-        statics=pair.static_names,
-        factor=pair.factor,
+        inputs=scope.inputs,
+        outputs=scope.outputs,
+        statics=scope.statics,
+        factor=scope.factors,
     )
     notes = begin(model, config)
     if mesh.rank == 0:
@@ -188,7 +192,7 @@ def _batches(
             rank=mesh.data_rank,
             world=mesh.data_world,
             weights=tuple(config.mixture.values()),
-            shuffle=config.tiles.order,
+            shuffle="crops" if config.tiles.crop_cells else config.tiles.order,
         ),
         workers=config.data.workers,
         prefetch=config.data.prefetch,

@@ -8,6 +8,7 @@ import torch
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
 from orbitds.ledger import Ledger
+from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 from orbitds.train.rehearsal import Rehearsal
@@ -65,7 +66,7 @@ class Memory:
 def predict_memory(
     config: TrainConfig,
     outline: Outline,
-    inputs: Sequence[str],
+    scope: Scope,
     sizes: Mapping[str, int],
     samples: int,
 ) -> Memory:
@@ -73,8 +74,8 @@ def predict_memory(
 
     Parameters
     ----------
-    inputs
-        Of the model.
+    scope
+        What the model is made for.
     sizes
         Processes along each axis of the mesh.
     samples
@@ -83,7 +84,7 @@ def predict_memory(
     part = -(-samples // config.accumulate)
     parts = sizes["shard"] * sizes["sequence"] * sizes["channel"]
     processes = parts * sizes["replicate"] * sizes["tiles"]
-    rehearsal = Rehearsal(config, outline, inputs, samples=part)
+    rehearsal = Rehearsal(config, outline, scope, samples=part)
     blocks = rehearsal.blocks
     with rehearsal.mode:
         split_matrices(blocks, sizes["tensor"])
@@ -188,6 +189,5 @@ def _data(config: TrainConfig, outline: Outline, rehearsal: Rehearsal, samples: 
     fine = cells * outline.factor**2
     fields = (len(outline.statics) + outputs) * fine * _FLOAT32  # statics and areas
     if config.model.base == "delta":
-        months = -(-outline.samples // len(tiles.tiles))
-        fields += min(CLIMATOLOGY_BYTES, months * outputs * (fine + cells) * _FLOAT32)
+        fields += min(CLIMATOLOGY_BYTES, outline.times * outputs * (fine + cells) * _FLOAT32)
     return whole + ahead + fields

@@ -35,7 +35,22 @@ def objective(
 def score(
     predictions: list[Prediction], batch: Sample, setting: Setting, config: LossConfig
 ) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of the loss of predictions, one for each member, and the weights."""
+    """Return the weighted sum of the loss of predictions, one for each member, and the weights.
+
+    Where it is balanced by the base, the square error of an output is divided by that of its base,
+    and the weights are not: so the loss is the share of the base's error that is left.
+    """
+    balance = setting.balance
+    if balance is not None:
+        weight = batch.weight / torch.tensor(balance, device=batch.weight.device)[:, None, None]
+        total, _ = _score(predictions, batch._replace(weight=weight), setting, config)
+        return total, batch.weight.sum()
+    return _score(predictions, batch, setting, config)
+
+
+def _score(
+    predictions: list[Prediction], batch: Sample, setting: Setting, config: LossConfig
+) -> tuple[Tensor, Tensor]:
     first, truth = predictions[0], {"target": batch.fine, "weight": batch.weight}
     fine = first.fine.float()
     if config.kind == "mse":
@@ -55,5 +70,5 @@ def score(
         tv_weight=torch.tensor(weights, device=fine.device) if config.tv_weights else weights[0],
         tv_diagonal=config.tv_diagonal,
         base=first.base if config.tv_of == "residual" else None,
-        periodic=setting.tiles.wraps,
+        periodic=setting.wraps(batch),
     )

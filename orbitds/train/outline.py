@@ -6,8 +6,8 @@ from orbitds.config import TrainConfig
 from orbitds.data.batch import Reader
 from orbitds.data.history import with_earlier
 from orbitds.data.pair import Pair
-from orbitds.tiles import TileGrid
-from orbitds.train.setting import check_names, tiles_of
+from orbitds.train.setting import tiles_of, windows_of
+from orbitds.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,12 @@ class Outline:
     outputs: tuple[str, ...]
     statics: tuple[str, ...]
     factor: int
-    tiles: TileGrid
+    tiles: Windows
+    """Those that are trained on."""
+    times: int
+    """Of the training years, with a full history."""
     samples: int
-    """(time, tile) samples of the training years."""
+    """(time, tile) samples of an epoch; of crops, one for each time."""
     stored_bytes: int
     """Of a sample as it is stored."""
 
@@ -33,13 +36,12 @@ def outline_of(config: TrainConfig, pair: Pair) -> Outline:
     Raises
     ------
     ValueError
-        Where a run would not begin: names, tiles, periods or a history that do not fit.
+        Where a run would not begin: tiles, periods or a history that do not fit.
     """
-    check_names(config, pair)
-    tiles = tiles_of(config, pair)
+    tiles = windows_of(config, pair)
     history = config.data.history
     reader = Reader.of(pair.part("train"), tiles, history=history)
-    Reader.of(pair.part("validate"), tiles, history=history)
+    Reader.of(pair.part("validate"), tiles_of(config, pair), history=history)
     return Outline(
         name=pair.name,
         inputs=with_earlier(pair.inputs, history),
@@ -47,6 +49,7 @@ def outline_of(config: TrainConfig, pair: Pair) -> Outline:
         statics=pair.static_names,
         factor=pair.factor,
         tiles=tiles,
-        samples=len(reader),
+        times=len(reader) // len(tiles.tiles),
+        samples=len(reader) // (len(tiles.tiles) if config.tiles.crop_cells else 1),
         stored_bytes=reader.bytes_of(1),
     )

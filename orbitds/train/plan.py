@@ -13,8 +13,9 @@ from orbitds.train.count import Count, count
 from orbitds.train.launch import Launch
 from orbitds.train.memory import Memory, predict_memory
 from orbitds.train.mesh import make_mesh
+from orbitds.train.mixture import Scope, check_mixture
 from orbitds.train.outline import Outline, outline_of
-from orbitds.train.setting import check_alike
+from orbitds.train.setting import check_names, posed
 from orbitds.train.traffic import Talk, count_traffic
 
 _FLOAT32 = 4
@@ -119,8 +120,9 @@ def plan(config: TrainConfig, processes: int) -> Plan:
     ValueError, OSError
         As the run would, of sizes and data that do not fit or are not there.
     """
-    pairs = [open_pair(name) for name in config.mixture]
-    check_alike(pairs)
+    pairs = [posed(config, open_pair(name)) for name in config.mixture]
+    check_mixture(config, pairs)
+    check_names(config, pairs)
     return predict(config, [outline_of(config, pair) for pair in pairs], processes)
 
 
@@ -149,13 +151,13 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
         world=mesh.data_world,
     )
     samples = -(-config.batch_size // mesh.data_world)
-    inputs = tuple(dict.fromkeys(name for outline in outlines for name in outline.inputs))
-    counts = [count(config, outline, inputs) for outline in outlines]
-    memories = [predict_memory(config, one, inputs, mesh.sizes, samples) for one in outlines]
+    scope = Scope.of(outlines)
+    counts = [count(config, outline, scope) for outline in outlines]
+    memories = [predict_memory(config, one, scope, mesh.sizes, samples) for one in outlines]
     memory = max(memories, key=lambda memory: memory.total)
     talks: list[list[Talk]] = []
     if config.parallel.engine == "torch":
-        talks = [count_traffic(config, one, inputs, mesh.sizes, samples) for one in outlines]
+        talks = [count_traffic(config, one, scope, mesh.sizes, samples) for one in outlines]
     seen = [share / sum(shares) * config.steps * config.batch_size for share in shares]
     parameters = counts[0].parameters
     trained = counts[0].trained
@@ -179,7 +181,7 @@ def predict(config: TrainConfig, outlines: Sequence[Outline], processes: int) ->
         sent_bytes=max(map(_by_purpose, talks), key=lambda sent: sum(sent.values()), default={}),
         state_bytes=(parameters + averaged) * _FLOAT32 + 2 * trained * _FLOAT32,
         states=_states(config.save, config.validate_every, config.steps),
-        checkpoint_bytes=parameters * _FLOAT32 + _region_bytes(config, outlines[0]),
+        checkpoint_bytes=parameters * _FLOAT32 + _region_bytes(config, outlines),
     )
 
 
@@ -203,8 +205,11 @@ def _states(config: SaveConfig, validate_every: int, steps: int) -> int:
     return len(kept)
 
 
-def _region_bytes(config: TrainConfig, outline: Outline) -> int:
-    """Return the bytes of statics and monthly climatology of a region."""
+def _region_bytes(config: TrainConfig, outlines: Sequence[Outline]) -> int:
+    """Return the bytes of statics and monthly climatology of a region; several pairs have none."""
+    if len(outlines) > 1:
+        return 0
+    outline = outlines[0]
     cells = outline.tiles.height * outline.tiles.width
     fine = cells * outline.factor**2
     months = 12 * len(outline.outputs) * (fine + cells) if config.model.base == "delta" else 0

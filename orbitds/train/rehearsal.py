@@ -1,6 +1,5 @@
 """A training step without values: shapes alone, so that a laptop rehearses any size in seconds."""
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from orbitds.config import TrainConfig
 from orbitds.data.batch import Sample
 from orbitds.model.build import build
+from orbitds.train.mixture import Scope
 from orbitds.train.objective import objective
 from orbitds.train.outline import Outline
 from orbitds.train.setting import Setting
@@ -26,28 +26,28 @@ class Rehearsal:
         The run; where a density of edges decides on the tokens, as many as there may be.
     outline
         Of the pair that the batch is from.
-    inputs
-        Of the model, which may know variables of other pairs too.
+    scope
+        What the model is made for, which may be other pairs too.
     samples
         In the batch.
     """
 
     def __init__(
-        self, config: TrainConfig, outline: Outline, inputs: Sequence[str], *, samples: int
+        self, config: TrainConfig, outline: Outline, scope: Scope, *, samples: int
     ) -> None:
         self.config = config
         self.mode = FakeTensorMode()
         self.tokens = 0
-        self._setting = _Sizes(outline, has_climatology=config.model.base == "delta")
+        self._setting = _Sizes(outline, scope, has_climatology=config.model.base == "delta")
         # what an edge density leaves depends on the field; its most is what the budget allows
         architecture = config.architecture.model_copy(update={"edge_density": None})
         with self.mode:
             self.model = build(
                 architecture,
-                inputs=inputs,
-                outputs=outline.outputs,
-                statics=outline.statics,
-                factor=outline.factor,
+                inputs=scope.inputs,
+                outputs=scope.outputs,
+                statics=scope.statics,
+                factor=scope.factors,
             )
             self.batch = _batch(outline, samples, has_climatology=config.model.base == "delta")
         self.model.train()
@@ -73,12 +73,13 @@ class Rehearsal:
 class _Sizes(Setting):
     """What the objective asks of a setting, without data."""
 
-    def __init__(self, outline: Outline, *, has_climatology: bool) -> None:
+    def __init__(self, outline: Outline, scope: Scope, *, has_climatology: bool) -> None:
         told = {
             "pair": SimpleNamespace(outputs=outline.outputs),
             "tiles": outline.tiles,
             "climatology": outline if has_climatology else None,  # asked whether there is one
             "names": outline.inputs,
+            "aim": scope.aim(outline),
         }
         for name, value in told.items():
             object.__setattr__(self, name, value)

@@ -82,13 +82,16 @@ def start(model: DownscalingModel, name: str) -> Started:
     _check_trunk(model, description, name)
     theirs, ours = Plan.of_checkpoint(description), Plan.of_model(model)
     whole, part, fresh = [], [], []
-    own, known, shares = model.state_dict(), set(), {}
+    own, left, shares = model.state_dict(), [], {}
+    places = {ours.by_factor(weight): weight for weight in own}
     with torch.no_grad():
         for weight, tensor in read_weights(folder, description):
-            known.add(weight)
-            if weight in own and theirs.head(weight) == ours.head(weight):
-                axes = theirs.axes(weight), ours.axes(weight)
-                shares[weight] = copy_common(tensor, own[weight], *axes)
+            place = places.get(theirs.by_factor(weight))
+            if place is None:
+                left += [weight] if weight not in own else []
+            elif theirs.head(weight) == ours.head(place):
+                axes = theirs.axes(weight), ours.axes(place)
+                shares[place] = copy_common(tensor, own[place], *axes)
     for weight in own:
         share = shares.get(weight, 0)
         (whole if share == 1 else part if share else fresh).append(weight)
@@ -99,12 +102,13 @@ def start(model: DownscalingModel, name: str) -> Started:
         *_about_variables(model, description),
         *_named("copied in part", part),
         *_named("new", fresh),
-        *_named("left out", sorted(known - own.keys())),
+        *_named("left out", sorted(left)),
     ]
-    for prefix, got in theirs.heads.items():
-        wanted = ours.heads.get(prefix)
-        if wanted != got and any(weight.startswith(prefix) for weight in fresh):
-            notes.append(f"{prefix}* is made anew: wanted {wanted}, the checkpoint has {got}")
+    for prefix, wanted in ours.heads.items():
+        got = theirs.heads_like(prefix)
+        if got and wanted not in got and any(weight.startswith(prefix) for weight in fresh):
+            told = " or ".join(got)
+            notes.append(f"{prefix}* is made anew: wanted {wanted}, the checkpoint has {told}")
     return Started((*part, *fresh), tuple(notes))
 
 

@@ -70,7 +70,7 @@ def take_step(
         seed_part(config.seed, step, number, mesh.data_rank)
         setting = settings[batch.pair]
         sample = hidden_in_step(
-            batch.sample, config, periodic=setting.tiles.wraps, step=step, first=batch.place
+            batch.sample, config, periodic=setting.wraps(batch.sample), step=step, first=batch.place
         )
         value = objective(engine.model, sample, setting, config.minimised, config.dtype)[0]
         engine.backward(value, last=number + 1 == config.accumulate)

@@ -11,6 +11,7 @@ from orbitds.config import TrainConfig
 from orbitds.model.block import Block
 from orbitds.model.trunk import Trunk
 from orbitds.train.gradients import PARCEL_BYTES
+from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
 from orbitds.train.sequence import shares
@@ -56,7 +57,7 @@ class Talk(NamedTuple):
 def count_traffic(
     config: TrainConfig,
     outline: Outline,
-    inputs: Sequence[str],
+    scope: Scope,
     sizes: Mapping[str, int],
     samples: int,
 ) -> list[Talk]:
@@ -64,8 +65,8 @@ def count_traffic(
 
     Parameters
     ----------
-    inputs
-        Of the model.
+    scope
+        What the model is made for.
     sizes
         Processes along each axis of the mesh.
     samples
@@ -83,7 +84,7 @@ def count_traffic(
     """
     if math.prod(sizes.values()) == 1:
         return []
-    rehearsal = Rehearsal(config, outline, inputs, samples=max(-(-samples // config.accumulate), 1))
+    rehearsal = Rehearsal(config, outline, scope, samples=max(-(-samples // config.accumulate), 1))
     parts = sizes["shard"] * sizes["sequence"] * sizes["channel"]
     copies = sizes["replicate"] * sizes["tiles"]
     shapes = _local_shapes(rehearsal.model, sizes["tensor"])

@@ -12,6 +12,7 @@ from orbitds.metrics.errors import Errors
 from orbitds.model.embed import member_noise
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.normalize import Normalizer
+from orbitds.periods import told
 from orbitds.train.mesh import ONE, Mesh
 from orbitds.train.objective import score
 from orbitds.train.setting import Setting
@@ -79,7 +80,7 @@ def validate(
     if weight == 0:
         raise ValueError(
             f"Wanted validation data with values, got nothing but missing cells in "
-            f"{setting.pair.split['validate']}. Choose another validation period."
+            f"{told(setting.pair.split['validate'])}. Choose another validation period."
         )
     rmse = {f"rmse_{name}": scores[name].result(1.0)["rmse"] for name in scores}
     return {"validation": total / weight, **rmse}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from orbitds.crops import Crops
 from orbitds.data import assemble
 from orbitds.data.climatology import Climatology
 from orbitds.data.fields import Fields
@@ -16,7 +17,14 @@ from orbitds.normalize import Normalizer
 from orbitds.tiles import TileGrid
 from orbitds.variables import variable
 
-TILES = [(1, 1, 0), (2, 3, 1), (3, 2, 2), (2, 5, 4)]
+TILES = [
+    *(
+        TileGrid(7, 11, *shape, periodic=True)
+        for shape in [(1, 1, 0), (2, 3, 1), (3, 2, 2), (2, 5, 4)]
+    ),
+    *(Crops(7, 11, size, 1, periodic=True, step_cells=2) for size in [(4, 6), (6, 11), (8, 4)]),
+    Crops(7, 11, (4, 4)),
+]
 WIND = "eastward_wind"
 
 
@@ -44,7 +52,7 @@ def plain(pair, statistics, tiles, index, climatology):
     time = pair.fine["time"].dt
     normals = [
         outputs(torch.from_numpy(field).float())
-        for field in climatology.without(int(time.year[step]), int(time.month[step]))
+        for field in climatology.without(str(int(time.year[step])), int(time.month[step]))
     ]
     rows, _ = tiles.index(tile)
     return (
@@ -60,12 +68,11 @@ def plain(pair, statistics, tiles, index, climatology):
     )
 
 
-@pytest.mark.parametrize("shape", TILES)
-def test_every_bit_is_that_of_the_plain_way(train, statistics, shape, monkeypatch):
+@pytest.mark.parametrize("tiles", TILES)
+def test_every_bit_is_that_of_the_plain_way(train, statistics, tiles, monkeypatch):
     monkeypatch.setattr(assemble, "CLIMATOLOGY_BYTES", 30_000)  # some are made twice
-    tiles = TileGrid(7, 11, *shape, periodic=True)
     climatology = Climatology.of(train)
-    samples = Samples(train, statistics, tiles, climatology=climatology, own_year_out=True)
+    samples = Samples(train, statistics, tiles, climatology=climatology, own_time_out=True)
     last = len(samples) - 1
     indices = [0, last, 17, 5, 12 * len(tiles.tiles), 3, last // 2]
     batch = samples.batch(indices)

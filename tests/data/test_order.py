@@ -208,3 +208,41 @@ def test_parts_of_a_step_are_its_share(world):
             assert max(len(part.indices) for part in mine) <= -(-11 // (3 * world))
     with pytest.raises(ValueError, match="11 for 4 ranks in 3 parts"):
         Order(**(common | {"world": 4}), parts=3)
+
+
+# --- crops --------------------------------------------------------------------------------------
+
+
+def crops(times, tiles, batch_size, *, first=0, last, stream=0, **rank):
+    order = Order(batch_size=batch_size, seed=3, first=first, last=last, shuffle="crops", **rank)
+    return list(StepSampler(times * tiles, order, tiles=tiles, stream=stream))
+
+
+@settings(deadline=None)
+@given(times=lengths, tiles=st.integers(1, 40), batch_size=st.integers(1, 20))
+def test_an_epoch_of_crops_is_each_time_once(times, tiles, batch_size):
+    steps = -(-times * 3 // batch_size)
+    order = list(itertools.chain(*crops(times, tiles, batch_size, last=steps)))
+    assert all(0 <= index < times * tiles for index in order)
+    for epoch in range(3):
+        seen = [index // tiles for index in order[epoch * times : (epoch + 1) * times]]
+        assert sorted(seen) == list(range(times))
+
+
+def test_crops_are_at_all_places_and_each_as_often():
+    order = list(itertools.chain(*crops(7, 9, 63, last=100)))
+    counted = np.bincount([index % 9 for index in order], minlength=9)
+    assert counted.sum() == 6300
+    assert (np.abs(counted - 700) < 4 * np.sqrt(700)).all()
+    # of one time too, and not in step with the times
+    own = np.bincount([index % 9 for index in order if index // 9 == 2], minlength=9)
+    assert (np.abs(own - 100) < 4.5 * 10).all()
+
+
+def test_crops_go_on_from_any_step_on_any_ranks():
+    whole = crops(5, 37, 8, last=9)
+    assert crops(5, 37, 8, first=4, last=9) == whole[4:]
+    for world in (2, 3):
+        ranks = [crops(5, 37, 8, last=9, rank=rank, world=world) for rank in range(world)]
+        assert [list(itertools.chain(*parts)) for parts in zip(*ranks, strict=True)] == whole
+    assert crops(5, 37, 8, last=9, stream=1) != whole

@@ -129,19 +129,19 @@ def test_a_pair_without_statics_has_none(train, statistics):
 # --- climatology --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("own_year_out", [True, False])
-def test_climatology_is_that_of_the_month_and_leaves_the_own_year_out(
-    train, statistics, own_year_out
+@pytest.mark.parametrize("own_time_out", [True, False])
+def test_climatology_is_that_of_the_month_and_leaves_the_own_time_out(
+    train, statistics, own_time_out
 ):
     grid = tile_grid(train)
     climatology = Climatology.of(train)
-    samples = Samples(train, statistics, grid, climatology=climatology, own_year_out=own_year_out)
+    samples = Samples(train, statistics, grid, climatology=climatology, own_time_out=own_time_out)
     other = {2001: 2002, 2002: 2001}
     for step in (0, 5, 20):
         date = train.fine["time"][step].dt
         same_month = train.fine["time"].dt.month == int(date.month)
         years = train.fine["time"].dt.year
-        keep = same_month & (years == other[int(date.year)]) if own_year_out else same_month
+        keep = same_month & (years == other[int(date.year)]) if own_time_out else same_month
         sample = samples[step * len(grid.tiles) + 1]
         tile = grid.tiles[1]
         for ds, factor, got in (
@@ -166,7 +166,7 @@ def test_the_own_target_leaves_no_trace_in_its_climatology(pair, statistics):
     step = 18  # July 2002
     fields = [
         Samples(
-            p, statistics, tile_grid(p), climatology=Climatology.of(p), own_year_out=True
+            p, statistics, tile_grid(p), climatology=Climatology.of(p), own_time_out=True
         ).climatology_of(step)[0]
         for p in (train, changed)
     ]

@@ -10,8 +10,10 @@ from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.build import build
 from orbitds.train import loop
 from orbitds.train.mesh import make_mesh
-from orbitds.train.setting import prepare_all, union_of
+from orbitds.train.mixture import Scope
+from orbitds.train.setting import prepare_all
 from orbitds.train.start import begin
+from tests.mixed import other_pair
 
 TINY = ModelConfig(
     width=12,
@@ -48,18 +50,23 @@ def pair_with_gaps():
     return replace(pair, fine=pair.fine.where(~holes).assign_attrs(missing="mask"))
 
 
+def pairs_of(config):
+    """As many pairs as a config asks for."""
+    return [pair_with_gaps(), other_pair()][: len(config.mixture)]
+
+
 def begun(config, launch, device):
     """Settings, mesh and model of a run whose weights are such that no gradient is zero."""
     mesh = make_mesh(config.parallel, launch, device)
-    settings = prepare_all(config, [pair_with_gaps()], device)
-    pair = settings[0].pair
+    settings = prepare_all(config, pairs_of(config), device)
+    scope = Scope.of(settings)
     torch.manual_seed(5)
     model = build(
         config.architecture,
-        inputs=union_of(settings)[0],
-        outputs=pair.outputs,
-        statics=pair.static_names,
-        factor=pair.factor,
+        inputs=scope.inputs,
+        outputs=scope.outputs,
+        statics=scope.statics,
+        factor=scope.factors,
     )
     with torch.no_grad():
         for weight in model.parameters():

@@ -15,10 +15,13 @@ from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import launched
 from orbitds.train.states import States
 from orbitds.train.step import take_step
-from tests.distributed.beginning import BASE, begun, pair_with_gaps, parts_of
+from tests.distributed.beginning import BASE, begun, pairs_of, parts_of
 from tests.distributed.processes import run
 
 pytestmark = pytest.mark.distributed
+
+# Two factors: in each step the other one's heads have no gradient.
+SEVERAL = {"pair": None, "pairs": {"gaps": 1.0, "other": 1.0}, "steps": 5}
 
 WAYS = {
     "shared": {},
@@ -32,11 +35,21 @@ WAYS = {
     "computed again": {"checkpointing": "full"},
     "products kept": {"checkpointing": "selective"},
     "running mean, flat": {"ema_decay": 0.5, "loss": LossConfig(kind="l1")},
+    "several pairs, shared": SEVERAL,
+    "several pairs, copied": SEVERAL
+    | {"parallel": {"replicate": 2, "shard": 1}, "accumulate": 2, "batch_size": 6, "seed": 1},
     # what is done to a large model: each block by itself, before each pass
     "gathered twice": {"parallel": {"shard": 2}},
 }
 
 FIELDS = {"tiles": TilesConfig(rows=2, columns=3, halo_cells=2, order="fields"), "batch_size": 6}
+RUNS = [
+    "shared",
+    "running mean, flat",
+    "several pairs, shared",
+    "several pairs, copied",
+]
+
 OF_FOUR = {
     "tiles over shared copies": FIELDS | {"parallel": {"tiles": 2, "shard": 2}},
     "shared matrices, shared weights": {"parallel": {"tensor": 2, "shard": 2}},
@@ -79,11 +92,11 @@ def _all_ways(rank, folder):
                     patch.setattr(shard, "GATHER_BYTES", 0)
                     patch.setattr(shard, "KEEP_BYTES", 0)
                 told[name] = _gradients(config, launch, device)
-        for name in ("shared", "running mean, flat"):
+        for name in RUNS:
             config = TrainConfig.model_validate(BASE | WAYS[name])
             output = folder / name
             loop._everyone(launch).by_main(output.mkdir)
-            loop.fit(config, [pair_with_gaps()], output, launch=launch, device=device)
+            loop.fit(config, pairs_of(config), output, launch=launch, device=device)
     return told
 
 
@@ -166,9 +179,10 @@ def _assert_alike(found, config):
             np.testing.assert_allclose(got[weight], gradient, atol=1e-5 * scale, err_msg=weight)
 
 
-@pytest.mark.parametrize("name", ["shared", "running mean, flat"])
+@pytest.mark.parametrize("name", RUNS)
 def test_two_processes_leave_the_run_of_one(both, name, tmp_path):
-    best = loop.fit(_alone(name), [pair_with_gaps()], tmp_path)
+    config = _alone(name)
+    best = loop.fit(config, pairs_of(config), tmp_path)
     ours, theirs = (
         load_file(f / "best" / "weights.safetensors") for f in (both[1] / name, tmp_path)
     )

@@ -9,8 +9,9 @@ import torch
 from orbitds.checkpoint import load_checkpoint
 from orbitds.grid import Grid
 from orbitds.infer import backdrop
-from orbitds.infer.backdrop import Backdrop, known
+from orbitds.infer.backdrop import Backdrop, known, place_known
 from orbitds.infer.part import Frame, Part
+from orbitds.sets import Choice
 from orbitds.tiles import TileGrid
 
 CPU = torch.device("cpu")
@@ -72,3 +73,37 @@ def test_regions_are_found_and_what_is_lacking_told(pair, checkpoint):
     assert "lies outside the training region" in lack
     _, lack = known(replace(checkpoint, region=None), part)
     assert "carries no static fields (orography)" in lack
+
+
+WEST = Grid(np.arange(49.5, 24, -1), np.arange(-124.5, -90, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "box", "inside"),
+    [
+        (slice(3, 9), slice(4, 9), (24.0, 50.0, -125.0, -90.0), True),
+        (slice(3, 9), slice(4, 9), (24.0, 50.0, 235.0, 270.0), True),
+        (slice(0, 26), slice(0, 35), (24.0, 50.0, -125.0, -90.0), True),
+        (slice(3, 9), slice(4, 9), (24.0, 46.0, -125.0, -90.0), False),
+        (slice(3, 9), slice(4, 9), (24.0, 50.0, -120.0, -90.0), False),
+        (slice(3, 9), slice(4, 9), (24.0, 50.0, -90.0, -60.0), False),
+        (slice(3, 9), slice(4, 9), (-90.0, 90.0, 0.0, 360.0), True),
+    ],
+)
+def test_a_place_is_known_within_a_box_of_the_training(checkpoint, rows, columns, box, inside):
+    grid = Grid(WEST.latitude_deg[rows], WEST.longitude_deg[columns])
+    choice = Choice(3, (), (), (), (1.0, 1.0), same_product=False, told="", boxes_deg=(box,))
+    object.__setattr__(checkpoint, "choice", choice)
+    other = checkpoint.model.config
+    assert place_known(checkpoint, grid) is None, "it was not trained to do without"
+    checkpoint.model.config = other.model_copy(update={"drop_position": 0.2})
+    try:
+        bare = replace(checkpoint, region=None)
+        object.__setattr__(bare, "choice", choice)
+        assert place_known(bare, grid) is inside
+        # the one region of a single pair counts too
+        whole = replace(checkpoint)
+        assert place_known(whole, checkpoint.region.grid) is True
+        assert place_known(whole, Grid(grid.latitude_deg, grid.longitude_deg)) is True, "a globe"
+    finally:
+        checkpoint.model.config = other

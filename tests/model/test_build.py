@@ -132,3 +132,11 @@ def test_a_published_architecture_is_built_by_its_config():
     assert isinstance(model, Orbit2)
     assert model.config is config
     assert (model.inputs, model.outputs, model.factor) == (config.variables, ("a",), 3)
+
+
+@pytest.mark.parametrize("kind", ["vit", "unet", "edsr"])
+def test_kinds_of_one_factor_refuse_several(kind):
+    config = ModelConfig(kind=kind, width=8, depth=1)
+    with pytest.raises(ValueError, match=rf"one factor for a {kind}, got \[4, 2\].*reslim"):
+        build(config, inputs=INPUTS, outputs=OUTPUTS, factor=(4, 2))
+    assert build(config, inputs=INPUTS, outputs=OUTPUTS, factor=(4,)).factor == 4

@@ -8,9 +8,9 @@ from orbitds.model.decode import Decoder
 B, U, ROWS, COLUMNS, D, BLOCK = 2, 3, 5, 7, 6, 4
 
 
-def decoder_of(block=BLOCK, depth=2):
+def decoder_of(patch=BLOCK, depth=2):
     """A decoder in float64 without zeros."""
-    decoder = Decoder(D, U, depth=depth, block=block).double()
+    decoder = Decoder(D, U, depth=depth, patch=patch, zooms=(1,)).double()
     generator = torch.Generator().manual_seed(17)
     with torch.no_grad():
         for weight in decoder.parameters():
@@ -29,7 +29,7 @@ def reference(decoder, tokens, *, periodic):
         tokens = tokens @ layer.weight.T + layer.bias
         tokens = tokens * (1 + torch.erf(tokens / 2**0.5)) / 2
     painted = tokens @ decoder.paint.weight.T + decoder.paint.bias
-    block = decoder.block
+    block = decoder.patch
     height, width = ROWS * block, COLUMNS * block
     fine = torch.zeros(B, U, height, width, dtype=torch.float64)
     for i in range(height):
@@ -49,8 +49,8 @@ def reference(decoder, tokens, *, periodic):
 
 
 def test_starts_at_zero_with_the_identity_behind_it():
-    decoder = Decoder(D, U, depth=2, block=BLOCK).double()
-    fine = decoder(tokens_of(), ROWS, periodic=False)
+    decoder = Decoder(D, U, depth=2, patch=BLOCK, zooms=(1,)).double()
+    fine = decoder(tokens_of(), ROWS, zoom=1, periodic=False)
     assert fine.shape == (B, U, ROWS * BLOCK, COLUMNS * BLOCK)
     assert torch.equal(fine, torch.zeros_like(fine))
     field = torch.randn(B, U, 5, 7, generator=torch.Generator().manual_seed(19)).double()
@@ -63,7 +63,9 @@ def test_a_token_changes_its_own_block_and_its_rim(row, column, periodic):
     decoder, tokens = decoder_of(), tokens_of()
     other = tokens.clone()
     other[1, row * COLUMNS + column] += 1
-    change = decoder(other, ROWS, periodic=periodic) - decoder(tokens, ROWS, periodic=periodic)
+    change = decoder(other, ROWS, zoom=1, periodic=periodic) - decoder(
+        tokens, ROWS, zoom=1, periodic=periodic
+    )
     height, width = ROWS * BLOCK, COLUMNS * BLOCK
     rows = range(max(row * BLOCK - 1, 0), min((row + 1) * BLOCK + 1, height))
     columns = range(column * BLOCK - 1, (column + 1) * BLOCK + 1)
@@ -76,9 +78,9 @@ def test_a_token_changes_its_own_block_and_its_rim(row, column, periodic):
 
 
 @pytest.mark.parametrize("periodic", [False, True])
-@pytest.mark.parametrize(("block", "depth"), [(4, 2), (3, 1), (1, 0)])
-def test_equals_the_explicit_loop(block, depth, periodic):
-    decoder, tokens = decoder_of(block, depth), tokens_of()
-    fine = decoder(tokens, ROWS, periodic=periodic)
+@pytest.mark.parametrize(("patch", "depth"), [(4, 2), (3, 1), (1, 0)])
+def test_equals_the_explicit_loop(patch, depth, periodic):
+    decoder, tokens = decoder_of(patch, depth), tokens_of()
+    fine = decoder(tokens, ROWS, zoom=1, periodic=periodic)
     expected = reference(decoder, tokens, periodic=periodic)
     torch.testing.assert_close(fine, expected, rtol=0, atol=1e-12)

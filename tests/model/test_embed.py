@@ -237,3 +237,50 @@ def test_without_noise_it_is_as_if_there_were_none():
     assert torch.equal(stirred(spacing), plain(spacing))
     assert torch.equal(plain(spacing, noise), plain(spacing)), "it has no use for noise"
     assert not torch.equal(stirred(spacing, noise), plain(spacing))
+
+
+# --- many octaves, and places that are not told -------------------------------------------------
+
+
+@pytest.mark.parametrize("octaves", [8, 12, 13])
+def test_coordinates_in_single_precision_are_good_enough_for_many_octaves(octaves):
+    # samples hold float32 degrees: 4e-6 of them are lost, which 2^12 makes 3e-4 radian
+    latitude = torch.linspace(24.5625, 49.3542, 149, dtype=torch.float64)[None]
+    longitude = torch.linspace(-124.6875, -67.0625, 346, dtype=torch.float64)[None]
+    exact = grid_waves(latitude, longitude, octaves)
+    rounded = grid_waves(latitude.float(), longitude.float(), octaves)
+    assert float((exact - rounded).abs().max()) < 1e-6 * 2 ** (octaves - 1)
+    # neighbours 16 km apart lie far from each other, as far as the octaves reach
+    apart = (exact.view(149, 346, -1)[:, 1:] - exact.view(149, 346, -1)[:, :-1]).norm(dim=-1)
+    assert float(apart.min()) > {8: 0.1, 12: 1.0, 13: 1.0}[octaves]
+
+
+def test_a_place_that_is_not_told_is_one_and_the_same():
+    position = randomise(PositionEmbedding(D, OCTAVES, drop=0.3)).eval()
+    places = LATITUDE[:, :5], LONGITUDE[:, :5]
+    told = position.known(2, torch.tensor([True, False]))
+    embedded = position(*places, told)
+    assert torch.equal(embedded[0], position(*places)[0])
+    assert torch.equal(embedded[1], position.unknown.expand(5, -1))
+    assert position.known(2, None) is None, "all are told"
+
+
+def test_training_drops_places_of_whole_samples():
+    position = PositionEmbedding(D, OCTAVES, drop=0.3).train()
+    torch.manual_seed(4)
+    known = position.known(4000, None)
+    assert known is not None
+    assert known.shape == (4000, 1)
+    assert float(known.double().mean()) == pytest.approx(0.7, abs=0.03)
+    places = LATITUDE[:1, :5].expand(4000, -1), LONGITUDE[:1, :5].expand(4000, -1)
+    position(*places, known).sum().backward()
+    dropped = 5 * float((~known).sum())
+    torch.testing.assert_close(position.unknown.grad, torch.full((D,), dropped))
+
+
+def test_without_dropping_there_is_nothing_to_learn_and_nothing_to_ask():
+    position = PositionEmbedding(D, OCTAVES)
+    assert [name for name, _ in position.named_parameters()] == ["project.weight", "project.bias"]
+    assert position.train().known(2, None) is None
+    with pytest.raises(ValueError, match=r"without the place.*drop_position 0.*place_known out"):
+        position.known(2, torch.tensor([True, False]))

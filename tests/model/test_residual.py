@@ -17,9 +17,9 @@ INPUTS = ("eastward_wind", RAIN, TEMPERATURE)
 OFFSET_MM, CAP = 0.1, 5.0
 
 
-def base_of(method, factor=3, outputs=OUTPUTS):
+def base_of(method, outputs=OUTPUTS):
     log = [name == RAIN for name in outputs]
-    return Base(outputs, factor=factor, method=method, log_outputs=log).double()
+    return Base(outputs, method=method, log_outputs=log).double()
 
 
 def normal(*shape, seed=21):
@@ -62,8 +62,8 @@ def close(got, want, tolerance=1e-12):
 )
 def test_base_interpolates_normalized_fields_and_amounts_in_mm(method, kernel, factor, periodic):
     temperature, amount = normal(B, H, W), rain(B, H, W)
-    base, detail = base_of(method, factor)(
-        coarse_of(temperature, amount), INPUTS, None, periodic=periodic
+    base, detail = base_of(method)(
+        coarse_of(temperature, amount), INPUTS, None, factor=factor, periodic=periodic
     )
     expected = interpolate(temperature, factor, kernel, periodic=periodic)
     assert torch.equal(base[:, 0], expected)
@@ -76,8 +76,8 @@ def test_base_interpolates_normalized_fields_and_amounts_in_mm(method, kernel, f
 
 def test_a_ramp_of_rain_stays_a_ramp_in_mm():
     ramp_mm = (10 * torch.arange(W).double() + 3).expand(B, H, W)
-    base, _ = base_of("bilinear", 4)(
-        coarse_of(normal(B, H, W), ramp_mm), INPUTS, None, periodic=False
+    base, _ = base_of("bilinear")(
+        coarse_of(normal(B, H, W), ramp_mm), INPUTS, None, factor=4, periodic=False
     )
     centres = (torch.arange(4 * W).double() + 0.5) / 4 - 0.5
     inside = slice(6, -6)  # whole kernels only
@@ -88,8 +88,8 @@ def test_a_ramp_of_rain_stays_a_ramp_in_mm():
 @pytest.mark.parametrize("method", ["bilinear", "bicubic"])
 def test_interpolation_takes_no_notice_of_a_climatology(method):
     coarse, module = coarse_of(normal(B, H, W), rain(B, H, W)), base_of(method)
-    base, detail = module(coarse, INPUTS, climatology_of(), periodic=False)
-    assert torch.equal(base, module(coarse, INPUTS, None, periodic=False)[0])
+    base, detail = module(coarse, INPUTS, climatology_of(), factor=3, periodic=False)
+    assert torch.equal(base, module(coarse, INPUTS, None, factor=3, periodic=False)[0])
     assert torch.equal(detail, torch.zeros_like(base))
 
 
@@ -99,7 +99,7 @@ def test_delta_of_the_coarse_climatology_is_the_fine_climatology(periodic):
     fine_mm, coarse_mm = 500 + rain(B, 3 * H, 3 * W), 500 + rain(B, H, W)
     fine, coarse = climatology_of(fine_mm=fine_mm, coarse_mm=coarse_mm)
     inputs = coarse_of(coarse[:, 0], coarse_mm)
-    base, detail = base_of("delta")(inputs, INPUTS, (fine, coarse), periodic=periodic)
+    base, detail = base_of("delta")(inputs, INPUTS, (fine, coarse), factor=3, periodic=periodic)
     close(base[:, 0], fine[:, 0])
     # x (f + e) / (x + e) misses f by e (f - x) / (x + e)
     smooth = bicubic(coarse_mm, periodic=periodic)
@@ -114,7 +114,7 @@ def test_delta_adds_the_interpolated_anomaly():
     fine, coarse = climatology_of()
     anomaly = normal(B, H, W, seed=31)
     inputs = coarse_of(coarse[:, 0] + anomaly, rain(B, H, W))
-    base, _ = base_of("delta")(inputs, INPUTS, (fine, coarse), periodic=True)
+    base, _ = base_of("delta")(inputs, INPUTS, (fine, coarse), factor=3, periodic=True)
     close(base[:, 0], fine[:, 0] + bicubic(anomaly, periodic=True))
 
 
@@ -122,7 +122,7 @@ def test_delta_scales_rain_by_the_ratio_cell_by_cell():
     fine_mm, coarse_mm = rain(B, 3 * H, 3 * W, seed=24), rain(B, H, W, seed=26)
     amount = rain(B, H, W)
     base, _ = base_of("delta")(
-        coarse_of(normal(B, H, W), amount), INPUTS, climatology_of(), periodic=False
+        coarse_of(normal(B, H, W), amount), INPUTS, climatology_of(), factor=3, periodic=False
     )
     wet, smooth = bicubic(amount).clamp(min=0), bicubic(coarse_mm).clamp(min=0)
     capped = 0
@@ -151,7 +151,7 @@ def test_delta_of_uniform_rain(fine_mm, coarse_mm, amount_mm, expected_mm):
     coarse = torch.full((B, H, W), coarse_mm, dtype=torch.float64)
     climatology = climatology_of(fine_mm=fine, coarse_mm=coarse)
     inputs = coarse_of(normal(B, H, W), torch.full_like(coarse, amount_mm))
-    base, _ = base_of("delta")(inputs, INPUTS, climatology, periodic=False)
+    base, _ = base_of("delta")(inputs, INPUTS, climatology, factor=3, periodic=False)
     close(base[:, 1].expm1(), torch.full_like(fine, expected_mm))
 
 
@@ -163,12 +163,12 @@ def test_a_climatology_that_undershoots_does_not_blow_up_the_ratio():
     climatology = fine_mm.log1p(), coarse_mm.log1p()
     assert bicubic(coarse_mm).min() < -OFFSET_MM
     module = base_of("delta", outputs=(RAIN,))
-    base, _ = module(coarse_mm.log1p(), (RAIN,), climatology, periodic=False)
+    base, _ = module(coarse_mm.log1p(), (RAIN,), climatology, factor=3, periodic=False)
     limit = CAP * bicubic(coarse_mm).clamp(min=0)
     assert (base.expm1() <= limit + 1e-9).all()
     # uniform rain over the dry edge is scaled up, not lost
     uniform = torch.full_like(coarse_mm, 5.0).log1p()
-    base, _ = module(uniform, (RAIN,), climatology, periodic=False)
+    base, _ = module(uniform, (RAIN,), climatology, factor=3, periodic=False)
     dry = bicubic(coarse_mm) <= 0
     close(base.expm1()[dry], torch.full_like(base[dry], CAP * 5))
 
@@ -176,19 +176,19 @@ def test_a_climatology_that_undershoots_does_not_blow_up_the_ratio():
 @pytest.mark.parametrize("method", ["bilinear", "bicubic", "delta"])
 def test_an_output_that_is_no_input_starts_from_zero(method):
     """The decoder's bias adds the constant that is learned."""
-    base, _ = base_of(method)(normal(B, 1, H, W), ("eastward_wind",), None, periodic=True)
+    base, _ = base_of(method)(normal(B, 1, H, W), ("eastward_wind",), None, factor=3, periodic=True)
     assert torch.equal(base, torch.zeros_like(base))
 
 
 def test_delta_of_an_output_that_is_no_input_is_its_climatology():
     fine, coarse = climatology_of()
     base, _ = base_of("delta")(
-        normal(B, 1, H, W), ("eastward_wind",), (fine, coarse), periodic=True
+        normal(B, 1, H, W), ("eastward_wind",), (fine, coarse), factor=3, periodic=True
     )
     close(base[:, 0], fine[:, 0])
     # rain as if the coarse climatology had been the input
     inputs = coarse_of(normal(B, H, W), coarse[:, 1].expm1())
-    known, _ = base_of("delta")(inputs, INPUTS, (fine, coarse), periodic=True)
+    known, _ = base_of("delta")(inputs, INPUTS, (fine, coarse), factor=3, periodic=True)
     close(base[:, 1], known[:, 1])
 
 
@@ -205,7 +205,7 @@ def test_base_works_in_single_precision_at_least(given_dtype, dtype):
     climatology = tuple(field.to(given_dtype) for field in climatology_of())
     coarse = coarse_of(normal(B, H, W), rain(B, H, W)).to(given_dtype)
     for given_climatology in (None, climatology):
-        base, detail = module(coarse, INPUTS, given_climatology, periodic=False)
+        base, detail = module(coarse, INPUTS, given_climatology, factor=3, periodic=False)
         assert (base.dtype, detail.dtype) == (dtype, dtype)
 
 

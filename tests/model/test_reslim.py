@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -149,7 +150,11 @@ def test_an_untrained_model_of_any_factor_is_its_base(factor, base):
     with torch.no_grad():
         fine, start, _ = model.predict(**sample)
         expected, _ = model.base(
-            sample["coarse"], INPUTS, sample["climatology"], periodic=sample["periodic"]
+            sample["coarse"],
+            INPUTS,
+            sample["climatology"],
+            factor=factor,
+            periodic=sample["periodic"],
         )
     assert torch.equal(fine, start)
     assert torch.equal(start, expected)
@@ -225,7 +230,11 @@ def test_the_parts_add_up():
     bare.load_state_dict(kept, strict=False)  # its closing convolution stays the identity
     with torch.no_grad():
         start, detail = model.base(
-            sample["coarse"], INPUTS, sample["climatology"], periodic=sample["periodic"]
+            sample["coarse"],
+            INPUTS,
+            sample["climatology"],
+            factor=model.factor,
+            periodic=sample["periodic"],
         )
         added = decoded(bare, sample)
         known = torch.cat([added, start, detail, sample["statics"]], dim=1)
@@ -637,3 +646,119 @@ def test_refuses_other_statics_than_its_own():
     sample["statics"] = sample["statics"][:, :1]
     with pytest.raises(ValueError, match=r"Wanted one field for each.*orography.*got 4 fields"):
         model_of()(**sample)
+
+
+# Several factors, and a part of the variables
+
+
+def heads_of(model, factor):
+    """The weights of a model of several factors that are of one, named as if it were alone."""
+    weights = {}
+    for name, weight in model.state_dict().items():
+        of = re.fullmatch(r"(trunk\.decode\.(?:paint|smooth)|correct)\.(\d)\.(.+)", name)
+        if of is None:
+            weights[name] = weight
+        elif int(of[2]) == factor:
+            weights[f"{of[1]}.{of[3]}"] = weight
+    return weights
+
+
+@pytest.mark.parametrize("settings", [{}, {"correction_width": 0}, {"predicts": "gaussian"}])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_at_a_factor_it_is_the_model_of_that_factor(factor, settings):
+    both = randomised(model_of(factor=(3, 2), **settings))
+    alone = model_of(factor=factor, **settings)
+    alone.load_state_dict(heads_of(both, factor))
+    sample = sample_of(factor=factor, climatology=False, periodic=True)
+    view = both.at(factor, inputs=INPUTS, outputs=OUTPUTS, statics=STATICS)
+    with torch.no_grad():
+        wanted = alone.predict(**sample)
+        told = both.predict(**sample, aim=view.aim), view.predict(**sample)
+    for got in told:
+        for field, same in zip(got, wanted, strict=True):
+            assert (field is None and same is None) or torch.equal(field, same)
+    assert both.factor == 3
+    assert view.factor == factor
+    assert view.trunk is both.trunk
+
+
+@pytest.mark.parametrize("settings", [{}, {"predicts": "gaussian"}])
+def test_a_part_of_the_outputs_does_not_depend_on_the_others(settings):
+    model, sample = randomised(model_of(**settings)), sample_of(climatology=False)
+    aim = model.aim._replace(outputs=(RAIN,))
+    with torch.no_grad():
+        before = model.predict(**sample, aim=aim)
+        painted = model.trunk.decode.paint
+        block = (3 * model.patch) ** 2
+        painted.weight[:block] = 7.0  # what temperature is painted with
+        after = model.predict(**sample, aim=aim)
+    assert before.fine.shape[1] == before.base.shape[1] == 1
+    for got, wanted in zip(after, before, strict=True):
+        assert (got is None and wanted is None) or torch.equal(got, wanted)
+    whole = model.predict(**sample)
+    assert torch.equal(before.base, whole.base[:, 1:])
+
+
+def test_a_static_that_is_not_given_is_its_mean_to_convolutions_and_nothing_to_the_trunk():
+    model, sample = randomised(model_of()), sample_of(climatology=False)
+    land = sample["statics"][:, 1:]
+    part = model.aim._replace(statics=("land_sea_mask",))
+    seen = {}
+    aggregate = model.trunk.aggregate
+    aggregate.register_forward_hook(lambda _, args, __: seen.update(fields=args[0], names=args[1]))
+    model.correct.register_forward_pre_hook(lambda _, args: seen.update(known=args[0]))
+    with torch.no_grad():
+        model.predict(**(sample | {"statics": land}), aim=part)
+    assert seen["names"] == (*INPUTS, "land_sea_mask")
+    assert seen["fields"].shape[1] == len(INPUTS) + 1
+    assert torch.equal(seen["known"][:, -1:], land)
+    assert not seen["known"][:, -2].any()
+
+
+def test_heads_that_a_step_does_not_use_have_no_gradient():
+    model = randomised(model_of(factor=(3, 2)))
+    sample = sample_of(factor=2, climatology=False)
+    aim = model.aim._replace(factor=2)
+    model.predict(**sample, aim=aim).fine.square().mean().backward()
+    with_gradient = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    without = {name for name, _ in model.named_parameters()} - with_gradient
+    assert without == {name for name, _ in model.named_parameters() if ".3." in name}
+
+
+def test_what_it_does_not_have_is_refused():
+    model = model_of(factor=(3, 2))
+    own: dict[str, Any] = {"inputs": INPUTS, "outputs": OUTPUTS, "statics": STATICS}
+    with pytest.raises(ValueError, match=r"a head for, one of \[3, 2\], got 4"):
+        model.at(4, **own)
+    for what in own:
+        with pytest.raises(ValueError, match=rf"Wanted {what} of the network.*got \['snow'\]"):
+            model.at(2, **(own | {what: ("snow",)}))
+
+
+# --- places that are not told -------------------------------------------------------------------
+
+KNOWN_IN_PART = torch.tensor([True, False])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"compression": 2.0}, {"compression": 1.5, "edge_density": 0.0}]
+)
+def test_where_the_place_is_not_told_it_has_no_part_in_the_answer(settings):
+    model = randomised(model_of(drop_position=0.2, **settings))
+    here = sample_of(8, 12)
+    there = here | {
+        "latitude_deg": here["latitude_deg"] - 30,
+        "longitude_deg": here["longitude_deg"] + 50,
+    }
+    with torch.no_grad():
+        whole = model(**here)
+        one, other = (model(**sample, place_known=KNOWN_IN_PART) for sample in (here, there))
+    torch.testing.assert_close(one[1], other[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(one[0], whole[0], rtol=0, atol=1e-12)
+    assert not torch.allclose(one[0], other[0], atol=1e-6)
+    assert not torch.allclose(one[1], whole[1], atol=1e-6)
+
+
+def test_a_model_that_always_knew_its_place_is_not_asked_to_do_without():
+    with pytest.raises(ValueError, match="place_known out"):
+        model_of()(**sample_of(), place_known=KNOWN_IN_PART)

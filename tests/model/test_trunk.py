@@ -1,5 +1,6 @@
 """The trunk: what reaches its blocks, and that compression keeps each patch in its place."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ def trunk_of(*, variables=VARIABLES, outputs=2, zoom=ZOOM, corrected=False, **se
     """A trunk of random weights, none at its start, in float64 and evaluation mode."""
     torch.manual_seed(51)
     config = ModelConfig(**(TINY | settings))
-    trunk = Trunk(config, variables, outputs, zoom=zoom, corrected=corrected)
+    trunk = Trunk(config, variables, outputs, zooms=(zoom,), corrected=corrected)
+    trunk.forward = partial(trunk.forward, zoom=zoom)
     return randomised(trunk.double().eval())
 
 

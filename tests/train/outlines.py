@@ -15,7 +15,7 @@ def outline(rows=9, columns=14, inputs=3, factor=3, samples=120):
     """An outline of odd sizes."""
     names = (*OUTPUTS, *(f"other_{place}" for place in range(inputs - len(OUTPUTS))))
     tiles = TileGrid(rows, columns, periodic=True, align_cells=2)
-    return Outline("made up", names, OUTPUTS, STATICS, factor, tiles, samples, 10_000)
+    return Outline("made up", names, OUTPUTS, STATICS, factor, tiles, samples, samples, 10_000)
 
 
 def config(model=None, **changes):

@@ -4,6 +4,7 @@ import pytest
 
 from orbitds.model.build import build
 from orbitds.train.count import count
+from orbitds.train.mixture import Scope
 from orbitds.train.start import is_frozen
 from tests.train.outlines import OUTPUTS, STATICS, config, outline
 
@@ -16,7 +17,7 @@ def test_a_further_block_costs_its_products_and_attention(dtype, checkpointing):
         count(
             config({"depth": depth}, dtype=dtype, checkpointing=checkpointing),
             outline(),
-            outline().inputs,
+            Scope.of([outline()]),
         )
         for depth in (1, 2)
     )
@@ -31,7 +32,7 @@ def test_parameters_are_those_of_the_model_and_frozen_ones_are_not_trained():
     model = build(
         run.architecture, inputs=outline().inputs, outputs=OUTPUTS, statics=STATICS, factor=3
     )
-    found = count(run, outline(), outline().inputs)
+    found = count(run, outline(), Scope.of([outline()]))
     assert found.parameters == sum(weight.numel() for weight in model.parameters())
     blocks = sum(weight.numel() for weight in model.trunk.blocks.parameters())
     assert found.trained == found.parameters - blocks
@@ -41,6 +42,7 @@ def test_parameters_are_those_of_the_model_and_frozen_ones_are_not_trained():
 
 def test_ten_billion_weights_are_counted_without_memory_for_them():
     big = {"width": 8192, "depth": 11, "heads": 32, "decoder_depth": 4}
-    found = count(config(big), outline(180, 360, inputs=23, factor=4), outline(inputs=23).inputs)
+    of = outline(180, 360, inputs=23, factor=4)
+    found = count(config(big), of, Scope.of([of]))
     assert 9.4e9 < found.parameters < 9.6e9
     assert found.tokens == 90 * 180

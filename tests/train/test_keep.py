@@ -67,7 +67,7 @@ def names(folder):
 
 def test_what_is_kept_is_the_model_and_all_it_needs(pair, setting, tmp_path):
     model = model_of(pair, 1)
-    keep(model, setting, CONFIG, 40, tmp_path / "best")
+    keep(model, [setting], CONFIG, 40, tmp_path / "best")
     assert names(tmp_path) == ["best"]
     kept = load_checkpoint(tmp_path / "best")
     assert torch.equal(answer(kept.model, setting), answer(model, setting))
@@ -90,7 +90,7 @@ def test_a_checkpoint_knows_which_statics_were_used(pair, setting, tmp_path, nam
     statics = pair.statics[names].assign_attrs(source="a survey" if names else "")
     keep(
         model_of(pair, 1),
-        replace(setting, pair=replace(pair, statics=statics)),
+        [replace(setting, pair=replace(pair, statics=statics))],
         CONFIG,
         1,
         tmp_path / "best",
@@ -106,7 +106,7 @@ def test_a_checkpoint_knows_whether_its_inputs_are_means_of_its_product(
     pair, setting, tmp_path, same
 ):
     of_pair = replace(setting, pair=replace(pair, same_product=same))
-    keep(model_of(pair, 1), of_pair, CONFIG, 1, tmp_path / "run" / "best")
+    keep(model_of(pair, 1), [of_pair], CONFIG, 1, tmp_path / "run" / "best")
     export(tmp_path / "run", tmp_path / "checkpoint")
     for folder in (tmp_path / "run" / "best", tmp_path / "checkpoint"):
         assert load_checkpoint(folder).description.same_product is same
@@ -114,7 +114,7 @@ def test_a_checkpoint_knows_whether_its_inputs_are_means_of_its_product(
 
 def test_better_weights_take_the_place_of_earlier_ones(pair, setting, tmp_path):
     for step in (1, 2):
-        keep(model_of(pair, step), setting, CONFIG, step, tmp_path / "best")
+        keep(model_of(pair, step), [setting], CONFIG, step, tmp_path / "best")
     assert names(tmp_path) == ["best"]
     assert steps(tmp_path / "best") == 2
     got = load_file(tmp_path / "best" / "weights.safetensors")
@@ -125,7 +125,7 @@ def test_leftovers_of_a_stopped_run_are_cleared(pair, setting, tmp_path):
     for leftover in ("best.partial", "best.old", "best"):
         (tmp_path / leftover).mkdir()
         (tmp_path / leftover / "weights.safetensors").write_bytes(b"half a file")
-    keep(model_of(pair, 1), setting, CONFIG, 7, tmp_path / "best")
+    keep(model_of(pair, 1), [setting], CONFIG, 7, tmp_path / "best")
     assert names(tmp_path) == ["best"]
     load_checkpoint(tmp_path / "best")
 
@@ -133,7 +133,7 @@ def test_leftovers_of_a_stopped_run_are_cleared(pair, setting, tmp_path):
 @pytest.mark.parametrize("moment", ["save", "rename 1", "rename 2", "clear"])
 def test_a_kill_at_any_moment_leaves_whole_weights(pair, setting, tmp_path, monkeypatch, moment):
     run = tmp_path / "run"
-    keep(model_of(pair, 1), setting, CONFIG, 1, run / "best")
+    keep(model_of(pair, 1), [setting], CONFIG, 1, run / "best")
 
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
@@ -154,13 +154,13 @@ def test_a_kill_at_any_moment_leaves_whole_weights(pair, setting, tmp_path, monk
     if moment == "clear":
         monkeypatch.setattr("orbitds.train.keep.shutil.rmtree", clear)
     with pytest.raises(KeyboardInterrupt):
-        keep(model_of(pair, 2), setting, CONFIG, 2, run / "best")
+        keep(model_of(pair, 2), [setting], CONFIG, 2, run / "best")
     monkeypatch.undo()
 
     export(run, tmp_path / "checkpoint")
     assert steps(tmp_path / "checkpoint") == (2 if moment == "clear" else 1)
     load_checkpoint(tmp_path / "checkpoint")
-    keep(model_of(pair, 3), setting, CONFIG, 3, run / "best")
+    keep(model_of(pair, 3), [setting], CONFIG, 3, run / "best")
     assert names(run) == ["best"]
     assert steps(run / "best") == 3
 
@@ -168,7 +168,7 @@ def test_a_kill_at_any_moment_leaves_whole_weights(pair, setting, tmp_path, monk
 def test_after_a_kill_the_next_save_does_not_lose_what_there_was(
     pair, setting, tmp_path, monkeypatch
 ):
-    keep(model_of(pair, 1), setting, CONFIG, 1, tmp_path / "best")
+    keep(model_of(pair, 1), [setting], CONFIG, 1, tmp_path / "best")
     (tmp_path / "best").rename(tmp_path / "best.old")  # stopped between the renames
 
     def killed(*args, **kwargs):
@@ -176,13 +176,13 @@ def test_after_a_kill_the_next_save_does_not_lose_what_there_was(
 
     monkeypatch.setattr("orbitds.train.keep.save_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
-        keep(model_of(pair, 2), setting, CONFIG, 2, tmp_path / "best")
+        keep(model_of(pair, 2), [setting], CONFIG, 2, tmp_path / "best")
     assert steps(tmp_path / "best") == 1
 
 
 def test_an_exported_run_answers_the_same(pair, setting, tmp_path):
     model = model_of(pair, 1)
-    keep(model, setting, CONFIG, 40, tmp_path / "run" / "best")
+    keep(model, [setting], CONFIG, 40, tmp_path / "run" / "best")
     export(tmp_path / "run", tmp_path / "checkpoint")
     kept, exported = (load_checkpoint(tmp_path / name) for name in ("run/best", "checkpoint"))
     assert torch.equal(answer(exported.model, setting), answer(model, setting))
@@ -204,7 +204,7 @@ def test_a_folder_without_weights_is_not_exported(tmp_path, name):
 
 
 def test_an_export_does_not_overwrite(pair, setting, tmp_path):
-    keep(model_of(pair, 1), setting, CONFIG, 40, tmp_path / "run" / "best")
+    keep(model_of(pair, 1), [setting], CONFIG, 40, tmp_path / "run" / "best")
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "mine").write_text("kept")
     with pytest.raises(FileExistsError, match="got .*checkpoint, which .* Choose another"):

@@ -1,6 +1,7 @@
 """The loop: what a step computes, what a run leaves behind, and that it learns."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +23,16 @@ from orbitds.data.loader import training_loader
 from orbitds.data.order import Order
 from orbitds.data.pair import Pair
 from orbitds.data.sample import Samples
+from orbitds.data.stats import statistics
 from orbitds.data.synthetic import synthetic_pair
+from orbitds.model.build import build
 from orbitds.model.reslim import Reslim
 from orbitds.train import course, loop
 from orbitds.train import step as step_of
-from orbitds.train.setting import prepare
+from orbitds.train.mixture import Scope, pooled
+from orbitds.train.setting import prepare, prepare_all
 from orbitds.train.validate import validate
+from tests.mixed import other_pair
 
 TINY = ModelConfig(
     width=8, depth=1, decoder_depth=1, correction_width=4, correction_depth=1, position_octaves=2
@@ -317,46 +322,69 @@ def test_mirrored_batches_are_other_batches(pair, tmp_path):
     assert turned[-1]["validation"] > 0
 
 
-def test_several_pairs_train_one_model(pair, tmp_path):
-    dry = replace(pair, name="dry", coarse=2 * pair.coarse[["eastward_wind"]])
-    config = TrainConfig(
-        **(
-            DEFAULTS
-            | {"pair": None, "pairs": {"a": 1.0, "b": 3.0}, "steps": 8, "validate_every": 8}
-        )
+def of_two(**changes):
+    return TrainConfig.model_validate(
+        DEFAULTS
+        | {"pair": None, "pairs": {"a": 1.0, "b": 3.0}, "steps": 8, "validate_every": 8}
+        | changes
     )
-    folder = tmp_path / "run"
-    folder.mkdir()
-    best = loop.fit(config, [dry, pair], folder)
-    last = entries(folder)[-1]
-    assert {"rmse_eastward_wind", "rmse_eastward_wind of synthetic"} < set(last)
+
+
+def test_several_pairs_train_one_model(pair, tmp_path):
+    config = of_two(steps=60, validate_every=10, optim=OptimConfig(lr=3e-3, warmup_steps=5))
+    pairs = [pair, other_pair()]
+    best = loop.fit(config, pairs, tmp_path)
+    log = [entry for entry in entries(tmp_path) if "validation" in entry]
     checkpoint = load_checkpoint(best)
-    assert checkpoint.inputs == pair.inputs
-    own, other = prepare(settings(), dry), prepare(settings(), pair)
-    assert checkpoint.description.statistics == other.statistics | own.statistics
-    errors = [validate(checkpoint.model, one, LossConfig())["validation"] for one in (own, other)]
-    assert last["validation"] == pytest.approx(errors[0] / 4 + 3 * errors[1] / 4, rel=1e-5)
+    settings_of = prepare_all(config, pairs)
+    scope = Scope.of(settings_of)
+    untrained_one = build(
+        config.architecture,
+        inputs=scope.inputs,
+        outputs=scope.outputs,
+        statics=scope.statics,
+        factor=scope.factors,
+    )
+    loss = LossConfig()
+    step = checkpoint.description.provenance["step"]
+    kept = next(entry for entry in log if entry["step"] == step)
+    told = []
+    for setting in settings_of:
+        before = validate(untrained_one, setting, loss)["validation"]
+        told.append(validate(checkpoint.model, setting, loss)["validation"])
+        assert told[-1] < 0.97 * before  # each of them learns
+    assert kept["validation"] == pytest.approx(told[0] / 4 + 3 * told[1] / 4, rel=1e-5)
+    assert {"rmse_eastward_wind", "rmse_northward_wind of other"} < set(kept)
+
+    description = checkpoint.description
+    assert description.factors == (3, 2)
+    assert description.inputs == ("eastward_wind", "total_precipitation_24hr", "northward_wind")
+    assert description.outputs == description.inputs
+    assert description.statics == ("orography",)
+    assert checkpoint.region is None
+    assert [one.pair for one in description.sets] == ["synthetic", "other"]
+    assert [one.share for one in description.sets] == [1.0, 3.0]
+    rows = [statistics(one.part("train")) for one in pairs]
+    assert description.statistics == pooled(rows, [1.0, 3.0])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"fine": ["eastward_wind"]}, r"same outputs .* of synthetic and .*of other"),
-        (
-            {"statics": {"orography": "land_sea_mask"}},
-            r"same statics .*of synthetic and .*of other",
-        ),
-    ],
-)
-def test_pairs_that_no_model_can_take_are_refused(pair, tmp_path, change, message):
-    ds = {
-        part: getattr(pair, part)[what]
-        if isinstance(what, list)
-        else getattr(pair, part).rename(what)
-        for part, what in change.items()
-    }
-    with pytest.raises(ValueError, match=message):
-        loop.fit(settings(), [pair, replace(pair, name="other", **ds)], tmp_path)
+def test_a_mixture_goes_on_from_a_state_as_if_it_had_not_stopped(pair, tmp_path):
+    pairs, config = [pair, other_pair()], of_two(save={"every": 4}, ema_decay=0.5)
+    (tmp_path / "whole").mkdir()
+    whole = loop.fit(config, pairs, tmp_path / "whole")
+    # as it was after the fourth step
+    states = tmp_path / "later" / "states"
+    shutil.copytree(tmp_path / "whole" / "states", states)
+    shutil.rmtree(states / "step-00000008")
+    later = loop.fit(config, pairs, tmp_path / "later")
+    wanted = load_file(whole / "weights.safetensors")
+    assert_close(load_file(later / "weights.safetensors"), wanted, atol=0)
+
+
+def test_pairs_that_no_model_can_take_are_refused(pair, tmp_path):
+    model = TINY.model_copy(update={"kind": "unet"})
+    with pytest.raises(ValueError, match=r"same outputs .* of synthetic and .*of other"):
+        loop.fit(of_two(model=model), [pair, other_pair()], tmp_path)
 
 
 def test_a_model_with_a_past_is_told_it_again_at_inference(pair, coarse, tmp_path):

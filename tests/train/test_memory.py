@@ -9,6 +9,7 @@ from orbitds.ledger import Ledger
 from orbitds.model.build import build
 from orbitds.train.memory import predict_memory
 from orbitds.train.mesh import AXES
+from orbitds.train.mixture import Scope
 from orbitds.train.objective import objective
 from orbitds.train.portion import forget
 from orbitds.train.rehearsal import Rehearsal
@@ -18,7 +19,7 @@ WHOLE = outline()
 
 
 def predicted(run, samples=2, of=WHOLE, **sizes):
-    return predict_memory(run, of, of.inputs, {a: sizes.get(a, 1) for a in AXES}, samples)
+    return predict_memory(run, of, Scope.of([of]), {a: sizes.get(a, 1) for a in AXES}, samples)
 
 
 def real_step(run, samples):
@@ -26,7 +27,7 @@ def real_step(run, samples):
     model = build(
         run.architecture, inputs=WHOLE.inputs, outputs=OUTPUTS, statics=STATICS, factor=3
     ).train()
-    rehearsal = Rehearsal(run, WHOLE, WHOLE.inputs, samples=samples)
+    rehearsal = Rehearsal(run, WHOLE, Scope.of([WHOLE]), samples=samples)
     forget(list(model.trunk.blocks), run.checkpointing)
     return model, values_like(rehearsal.batch), rehearsal._setting
 

@@ -1,9 +1,12 @@
 """Rehearsals: the shapes of a step, without values."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
+from orbitds.train.mixture import Scope
 from orbitds.train.rehearsal import Rehearsal
 from tests.train.outlines import config, outline
 
@@ -21,7 +24,7 @@ from tests.train.outlines import config, outline
 )
 def test_each_model_and_loss_goes_forward_and_back_without_values(model, kind, tokens):
     run = config(model, loss={"kind": kind}, dtype="bfloat16")
-    rehearsal = Rehearsal(run, outline(), outline().inputs, samples=2)
+    rehearsal = Rehearsal(run, outline(), Scope.of([outline()]), samples=2)
     loss = rehearsal.forward()
     assert isinstance(loss, FakeTensor)
     assert loss.shape == ()
@@ -33,9 +36,14 @@ def test_each_model_and_loss_goes_forward_and_back_without_values(model, kind, t
     assert all(weight.grad.shape == weight.shape for weight in with_gradient)
 
 
-def test_the_model_may_know_more_inputs_than_the_pair_has():
-    run = config()
-    inputs = (*outline().inputs, "of another pair")
-    rehearsal = Rehearsal(run, outline(), inputs, samples=1)
-    assert torch.isreal(rehearsal.forward()).shape == ()
-    assert rehearsal.model.inputs == inputs
+def test_the_model_may_know_more_than_the_pair_has():
+    other = replace(outline(inputs=5), outputs=("northward_wind",), statics=("aspect",), factor=2)
+    scope = Scope.of([other, outline()])
+    rehearsal = Rehearsal(config(), outline(), scope, samples=1)
+    loss = rehearsal.forward()
+    assert torch.isreal(loss).shape == ()
+    assert rehearsal.model.inputs == scope.inputs != outline().inputs
+    rehearsal.backward(loss)
+    heads = rehearsal.model.trunk.decode.paint
+    assert heads["3"].weight.grad is not None
+    assert heads["2"].weight.grad is None

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from orbitds.config import LossConfig, ModelConfig, TilesConfig, TrainConfig
+from orbitds.crops import Crops
 from orbitds.model.interface import Prediction
 from orbitds.model.reslim import Reslim
+from orbitds.tiles import TileGrid
 from orbitds.train.setting import prepare
 
 OUTPUTS = ("eastward_wind", "total_precipitation_24hr")
@@ -172,6 +174,32 @@ def test_samples_are_tiles(pair, tiles, columns, window, wraps):
     assert float(weight) == pytest.approx(2 * 21 * 3 * columns, rel=1e-5)
 
 
+def test_crops_are_trained_on_and_tiles_validated(pair):
+    setting = prepare(config(crop_cells=(4, 6), halo_cells=1), pair)
+    assert setting.train.tiles == Crops(7, 11, (4, 6), 1, periodic=True, step_cells=2)
+    # cores of two rows, then of four columns at most
+    wanted = TileGrid(7, 11, 4, 3, 1, periodic=True, align_cells=2)
+    assert setting.tiles == setting.validate.tiles == wanted
+    assert setting.train[0].coarse.shape == (2, 4, 6)
+    weight = sum(setting.validate[place].weight.sum() for place in range(12))
+    assert float(weight) == pytest.approx(2 * 21 * 33, rel=1e-5)
+
+
+@pytest.mark.parametrize(("crop", "wraps"), [((4, 6), (False, False)), ((6, 12), (True, True))])
+def test_a_batch_knows_whether_it_spans_the_circle(pair, crop, wraps):
+    setting = prepare(config(crop_cells=crop, halo_cells=1), pair)
+    samples = setting.train.batch([0]), setting.validate.batch([0])
+    assert tuple(setting.wraps(sample) for sample in samples) == wraps
+
+
+def test_validation_on_training_years_leaves_the_own_year_out(pair):
+    seen = replace(pair, split=pair.split | {"validate": pair.split["train"]})
+    with pytest.warns(UserWarning, match="synthetic has no time to spare for validation"):
+        setting = prepare(config(), seen)
+    for got, wanted in zip(setting.validate[5], setting.train[5], strict=True):
+        assert torch.equal(got, wanted)
+
+
 def test_a_period_without_data_is_refused(pair):
     later = replace(pair, split=pair.split | {"validate": ("2010", "2011")})
     with pytest.raises(ValueError, match="2010 to 2011 for the validate part.*2001-01.*2004-12"):
@@ -182,7 +210,10 @@ def test_months_that_training_lacks_are_told(pair):
     short = replace(pair, split=pair.split | {"train": ("2001-01", "2002-03")})
     prepare(config("bicubic"), short)  # has no use for them
     short = replace(pair, split=pair.split | {"train": ("2001-01", "2001-10")})
-    with pytest.warns(UserWarning, match=r"of synthetic lack the calendar months \[11, 12\]"):
+    with (
+        pytest.warns(UserWarning, match=r"of synthetic lack the calendar months \[11, 12\]"),
+        pytest.warns(UserWarning, match=r"of synthetic are of one year, 2001: .* its own time"),
+    ):
         region = prepare(config(), short).region()
     known = pair.fine["eastward_wind"].isel(time=slice(10)).astype(float).mean("time")
     assert region.fine_climatology is not None

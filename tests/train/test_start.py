@@ -13,7 +13,9 @@ from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import LossConfig, ModelConfig, OptimConfig, TrainConfig
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.build import build
+from orbitds.model.interface import Aim
 from orbitds.normalize import Statistics
+from orbitds.sets import TrainingSet
 from orbitds.train import loop
 from orbitds.train.setting import prepare
 from orbitds.train.start import NOTES, begin, freeze, known_statistics, start, tell_notes
@@ -180,6 +182,83 @@ def test_what_has_another_shape_is_made_anew(given, changes, anew, told):
         wanted = before[name] if name in new else weights[name]
         assert torch.equal(tensor, wanted), name
     assert told in "\n".join(notes)
+
+
+# --- several factors ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [3, 2])
+def test_a_run_takes_the_head_of_its_factor(tmp_path, factor):
+    """Of a checkpoint of several sets; the rest of it is left out, the answer is the same."""
+    both = model_of(seed=1, factor=(3, 2), outputs=(WIND, RAIN, NORTH))
+    folder = stored(both, tmp_path / "both", sets=sets_of(both))
+    model = model_of(seed=2, factor=factor, outputs=(NORTH, WIND), inputs=(RAIN, WIND))
+    fresh, notes = start(model, folder)
+    assert fresh == ()
+    (left,) = [note for note in notes if note.startswith("left out: ")]
+    others = {name for name in both.state_dict() if f".{5 - factor}." in name}
+    assert set(left.removeprefix("left out: ").split(", ")) == {
+        name for name in others if name.startswith(("trunk.decode.paint", "correct"))
+    }
+    fields = torch.randn(2, 2, 5, 7)
+    place = {
+        "latitude_deg": torch.linspace(60, -60, 5).expand(2, -1),
+        "longitude_deg": torch.linspace(0, 90, 7).expand(2, -1),
+        "spacing_km": torch.tensor([[300.0, 300.0 / factor]]).expand(2, -1),
+        "statics": torch.randn(2, 1, 5 * factor, 7 * factor),
+        "variables": (RAIN, WIND),
+    }
+    with torch.no_grad():
+        got = model(fields, **place)
+        wanted = both(fields, **place, aim=Aim(factor, (NORTH, WIND), ("orography",)))
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_factor_that_a_checkpoint_of_several_does_not_know_gets_a_new_head(tmp_path):
+    both = model_of(seed=1, factor=(3, 2))
+    folder = stored(both, tmp_path / "both", sets=sets_of(both))
+    fresh, notes = start(model_of(seed=2, factor=4), folder)
+    assert set(fresh) == {
+        name
+        for name in model_of(factor=4).state_dict()
+        if name.startswith(("trunk.decode.paint.", "correct."))
+    }
+    told = "is made anew: wanted factor 4 and patches of 2, the checkpoint has factor 3 and"
+    assert any(told in note and " or factor 2 and" in note for note in notes)
+
+
+def test_a_mixture_takes_the_head_of_a_checkpoint_of_one_factor(given):
+    folder, weights = given
+    model = model_of(seed=2, factor=(2, 3))
+    before = weights_of(model)
+    fresh, _ = start(model, folder)
+    assert set(fresh) == {
+        name for name in before if name.startswith(("trunk.decode.paint.2.", "correct.2."))
+    }
+    after = model.state_dict()
+    assert torch.equal(after["trunk.decode.paint.3.weight"], weights["trunk.decode.paint.weight"])
+    assert torch.equal(after["correct.3.layers.1.bias"], weights["correct.layers.1.bias"])
+    assert torch.equal(after["trunk.decode.paint.2.weight"], before["trunk.decode.paint.2.weight"])
+
+
+def sets_of(model):
+    """A set for each factor of a model, with all of its variables."""
+    names = {"inputs": model.inputs, "outputs": model.outputs, "statics": model.statics}
+    return [
+        TrainingSet(
+            pair=f"of {factor}",
+            share=1.0,
+            factor=factor,
+            spacing_km=(300.0, 300.0 / factor),
+            box_deg=(-90, 90, 0, 360),
+            period=("2001", "2002"),
+            **names,
+        )
+        for factor in model.factors
+    ]
+
+
+# --- less than all ------------------------------------------------------------------------------
 
 
 def test_fewer_parts_leave_some_out(given):

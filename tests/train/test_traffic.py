@@ -3,12 +3,13 @@
 from collections import Counter
 
 import pytest
-from training_run import INPUTS, Run, mesh_of, outline_of
+from training_run import Run, mesh_of, outline_of
 
 from orbitds.config import ModelConfig
 from orbitds.train import gradients, shard, traffic
 from orbitds.train.launch import launched
 from orbitds.train.mesh import AXES
+from orbitds.train.mixture import Scope
 from orbitds.train.traffic import Talk, count_traffic
 from tests.distributed.processes import run
 from tests.distributed.wire import Wire
@@ -48,7 +49,8 @@ OF_FOUR = [
 
 
 def _counted_of(run, samples=2, **sizes):
-    return count_traffic(run, outline(), outline().inputs, dict.fromkeys(AXES, 1) | sizes, samples)
+    scope = Scope.of([outline()])
+    return count_traffic(run, outline(), scope, dict.fromkeys(AXES, 1) | sizes, samples)
 
 
 def test_a_process_alone_says_nothing():
@@ -107,8 +109,9 @@ def _steps(_rank, cases, keep_bytes, gather_bytes, parcel_bytes):
             training.step()
             with Wire() as wire:
                 training.step()
+            told = outline_of(GRID)
             talks = count_traffic(
-                training.config, outline_of(GRID), INPUTS, mesh.sizes, BATCH * parts
+                training.config, told, Scope.of([told]), mesh.sizes, BATCH * parts
             )
             found.append((_sums(_counted(talks)), _sums(wire.calls)))
     return found

@@ -1,0 +1,11 @@
+"""How a run is carried out: what must fit together."""
+
+import pytest
+
+from orbitds.config_run import ParallelConfig
+
+
+@pytest.mark.parametrize("axis", ["sequence", "channel", "tensor"])
+def test_deepspeed_shares_weights_alone(axis):
+    with pytest.raises(ValueError, match=rf"deepspeed.*got parallel.{axis} 2.*parallel.engine"):
+        ParallelConfig(engine="deepspeed", **{axis: 2})
