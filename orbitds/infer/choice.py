@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import xarray as xr
 
 from orbitds.checkpoint import Checkpoint
@@ -36,7 +37,7 @@ def part_for(checkpoint: Checkpoint, ds: xr.Dataset, factor: int | None = None) 
     if not checkpoint.description.sets:
         return checkpoint
     here = [name for name in checkpoint.inputs if base_name(name) in recognised(ds)]
-    latitude = ds[require_axis(ds, "latitude")].values
+    latitude = np.asarray(ds[require_axis(ds, "latitude")].values, dtype=float)
     spacing_km = abs(latitude[-1] - latitude[0]) / max(latitude.size - 1, 1) * KM_PER_DEGREE
     return checkpoint.of(choose(checkpoint, here, float(spacing_km), factor))
 
