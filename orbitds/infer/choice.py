@@ -38,8 +38,8 @@ def part_for(checkpoint: Checkpoint, ds: xr.Dataset, factor: int | None = None) 
         return checkpoint
     here = [name for name in checkpoint.inputs if base_name(name) in recognised(ds)]
     latitude = np.asarray(ds[require_axis(ds, "latitude")].values, dtype=float)
-    spacing_km = abs(latitude[-1] - latitude[0]) / max(latitude.size - 1, 1) * KM_PER_DEGREE
-    return checkpoint.of(choose(checkpoint, here, float(spacing_km), factor))
+    spacing_km = float(np.ptp(latitude)) / max(latitude.size - 1, 1) * KM_PER_DEGREE
+    return checkpoint.of(choose(checkpoint, here, spacing_km, factor))
 
 
 def whole_at(checkpoint: Checkpoint, factor: int | None) -> Checkpoint:

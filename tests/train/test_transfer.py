@@ -132,7 +132,8 @@ def test_of_several_factors_each_has_its_axes(correction):
     for factor in (3, 2):
         alone, single = plan_of(factor=factor, correction_width=correction)
         names = {alone.by_factor(name): name for name in single}
-        assert {name for name in own if f".{factor}." in name} <= set(names)
+        of_it = tuple(f"{prefix}{factor}." for prefix in BY_FACTOR)
+        assert {name for name in own if name.startswith(of_it)} <= set(names)
         for name in own & set(names):
             assert plan.head(name) == alone.head(names[name]) is not None
             assert plan.axes(name) == alone.axes(names[name])
