@@ -59,7 +59,7 @@ def whole_at(checkpoint: Checkpoint, factor: int | None) -> Checkpoint:
             f"Wanted one of the factors of checkpoint {checkpoint.name!r}, "
             f"{' or '.join(map(str, description.factors))}, got none. Give factor."
         )
-    chosen = description.factors[0] if factor is None else factor
+    chosen = description.factor if factor is None else factor
     first = next(one for one in description.sets if one.factor == chosen)
     return checkpoint.of(choose(checkpoint, list(checkpoint.inputs), first.spacing_km[0], chosen))
 
