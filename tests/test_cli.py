@@ -107,6 +107,7 @@ OTHERS = {
         "input": ["coarse.nc", "later.nc"],
         "checkpoint": "folder",
         "output": "fine.zarr",
+        "factor": 2,
         "variables": ["northward_wind", "eastward_wind"],
         "tiles": "2x4",
         "halo": 9,

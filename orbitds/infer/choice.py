@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import xarray as xr
 
 from orbitds.checkpoint import Checkpoint
@@ -36,9 +37,9 @@ def part_for(checkpoint: Checkpoint, ds: xr.Dataset, factor: int | None = None) 
     if not checkpoint.description.sets:
         return checkpoint
     here = [name for name in checkpoint.inputs if base_name(name) in recognised(ds)]
-    latitude = ds[require_axis(ds, "latitude")].values
-    spacing_km = abs(latitude[-1] - latitude[0]) / max(latitude.size - 1, 1) * KM_PER_DEGREE
-    return checkpoint.of(choose(checkpoint, here, float(spacing_km), factor))
+    latitude = np.asarray(ds[require_axis(ds, "latitude")].values, dtype=float)
+    spacing_km = float(np.ptp(latitude)) / max(latitude.size - 1, 1) * KM_PER_DEGREE
+    return checkpoint.of(choose(checkpoint, here, spacing_km, factor))
 
 
 def whole_at(checkpoint: Checkpoint, factor: int | None) -> Checkpoint:
@@ -58,7 +59,7 @@ def whole_at(checkpoint: Checkpoint, factor: int | None) -> Checkpoint:
             f"Wanted one of the factors of checkpoint {checkpoint.name!r}, "
             f"{' or '.join(map(str, description.factors))}, got none. Give factor."
         )
-    chosen = description.factors[0] if factor is None else factor
+    chosen = description.factor if factor is None else factor
     first = next(one for one in description.sets if one.factor == chosen)
     return checkpoint.of(choose(checkpoint, list(checkpoint.inputs), first.spacing_km[0], chosen))
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,6 +82,7 @@ class Setting:
     ) -> Prediction:
         """Return what a model says of a batch."""
         has_climatology = self.climatology is not None
+        aim: dict[str, Any] = {} if self.aim is None else {"aim": self.aim}
         return model.predict(
             batch.coarse,
             latitude_deg=batch.latitude_deg,
@@ -93,7 +95,7 @@ class Setting:
             ),
             periodic=self.wraps(batch),
             noise=noise,
-            **({} if self.aim is None else {"aim": self.aim}),
+            **aim,
         )
 
     def region(self) -> Region:

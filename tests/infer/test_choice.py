@@ -163,3 +163,14 @@ def test_the_command_tells_what_it_chose(orbitds, mixed_folder, other, tmp_path,
         assert next(iter(fine.data_vars)) == WIND
         assert fine.sizes["latitude"] == 24
     assert "3 or 2, got 5" in orbitds(*command, "none.nc", "--factor", "5").err
+
+
+def test_data_are_checked_for_the_part_that_they_would_meet(
+    orbitds, mixed_folder, other, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    other.part("test").coarse.to_netcdf("coarse.nc")
+    answer = orbitds("check", "coarse.nc", "--checkpoint", mixed_folder)
+    assert answer.code == 0
+    assert NORTH in answer.out
+    assert RAIN not in answer.out

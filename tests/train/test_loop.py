@@ -29,6 +29,7 @@ from orbitds.model.build import build
 from orbitds.model.reslim import Reslim
 from orbitds.train import course, loop
 from orbitds.train import step as step_of
+from orbitds.train.keep import export
 from orbitds.train.mixture import Scope, pooled
 from orbitds.train.setting import prepare, prepare_all
 from orbitds.train.validate import validate
@@ -366,6 +367,11 @@ def test_several_pairs_train_one_model(pair, tmp_path):
     assert [one.share for one in description.sets] == [1.0, 3.0]
     rows = [statistics(one.part("train")) for one in pairs]
     assert description.statistics == pooled(rows, [1.0, 3.0])
+    export(tmp_path, tmp_path / "exported")
+    exported = load_checkpoint(tmp_path / "exported")
+    assert exported.description == description.model_copy(
+        update={"sha256": exported.description.sha256}
+    )
 
 
 def test_a_mixture_goes_on_from_a_state_as_if_it_had_not_stopped(pair, tmp_path):

@@ -1,6 +1,7 @@
 """Rehearsals: the shapes of a step, without values."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +45,6 @@ def test_the_model_may_know_more_than_the_pair_has():
     assert torch.isreal(loss).shape == ()
     assert rehearsal.model.inputs == scope.inputs != outline().inputs
     rehearsal.backward(loss)
-    heads = rehearsal.model.trunk.decode.paint
+    heads: Any = rehearsal.model.trunk.decode.paint
     assert heads["3"].weight.grad is not None
     assert heads["2"].weight.grad is None

@@ -7,7 +7,7 @@ import torch
 
 from orbitds.config import ModelConfig
 from orbitds.model.build import build
-from orbitds.train.transfer import Axis, Plan, copy_common
+from orbitds.train.transfer import BY_FACTOR, Axis, Plan, copy_common
 
 SHAPE: dict[str, Any] = {
     "width": 8,
@@ -119,6 +119,25 @@ def test_heads_are_made_for_a_factor_and_a_patch():
     )
     assert plan.head("trunk.blocks.0.project.weight") is None
     assert plan.head("trunk.decode.hidden.0.weight") is None
+
+
+@pytest.mark.parametrize("correction", [0, 5])
+def test_of_several_factors_each_has_its_axes(correction):
+    plan, weights = plan_of(factor=(3, 2), correction_width=correction)
+    for name, axes in plan.parts.items():
+        for dim, axis in axes.items() if name in weights else ():
+            assert len(axis.labels) * axis.each == weights[name].shape[dim], name
+    own = {name for name in weights if name.startswith(BY_FACTOR)}
+    assert own
+    for factor in (3, 2):
+        alone, single = plan_of(factor=factor, correction_width=correction)
+        names = {alone.by_factor(name): name for name in single}
+        of_it = tuple(f"{prefix}{factor}." for prefix in BY_FACTOR)
+        assert {name for name in own if name.startswith(of_it)} <= set(names)
+        for name in own & set(names):
+            assert plan.head(name) == alone.head(names[name]) is not None
+            assert plan.axes(name) == alone.axes(names[name])
+    assert all(plan.by_factor(name) == name for name in weights)
 
 
 # --- networks of convolutions -------------------------------------------------------------------
