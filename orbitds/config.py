@@ -143,7 +143,7 @@ class EvalConfig(Frozen):
     regions: tuple[str, ...] | None = None
     """Regions to score apart: names, or GeoJSON files of polygons; land, sea and belts of latitude
     by default."""
-    tiles: str | None = Field(None, pattern=r"^[1-9]\d*x[1-9]\d*$")
+    tiles: str | None = Field(default=None, pattern=r"^[1-9]\d*x[1-9]\d*$")
     """Into how many rows and columns of tiles the prediction was cut, such as `2x4`: then the seam
     index says how visible their borders are."""
     ssim: Literal["uniform", "gaussian"] = "uniform"

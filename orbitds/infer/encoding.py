@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.conventions import encode_cf_variable
 
 from orbitds.data.axes import is_dates
 from orbitds.data.layout import MEMBER
@@ -98,7 +99,7 @@ def _whole_numbers(dates: list[xr.DataArray]) -> dict[str, Any]:
 def _numbers(dates: xr.DataArray, encoding: dict[str, Any]) -> np.ndarray:
     """Return the whole numbers that dates are in an encoding."""
     plain = xr.Variable(dates.dims, dates.values, encoding=encoding | {"dtype": np.dtype("int64")})
-    return xr.conventions.encode_cf_variable(plain).values
+    return encode_cf_variable(plain).values
 
 
 def _smallest(numbers: list[np.ndarray]) -> np.dtype:

@@ -9,6 +9,7 @@ from torch import nn
 
 from orbitds.config import TrainConfig
 from orbitds.model.block import Block
+from orbitds.model.heads import of_factor
 from orbitds.model.trunk import Trunk
 from orbitds.train.gradients import PARCEL_BYTES
 from orbitds.train.mixture import Scope
@@ -96,7 +97,7 @@ def count_traffic(
         gradients = [_FLOAT32 * math.prod(shapes[name]) for name in trained]
         talks += _copied(gradients, copies)
     if sizes["sequence"] * sizes["channel"] * sizes["tensor"] > 1:
-        talks += _within_a_sample(rehearsal, sizes)
+        talks += _within_a_sample(rehearsal, outline.factor, sizes)
     if copies * parts > 1:
         talks.append(Talk("numbers", "all_reduce", "sums", copies * parts, _TOLD))
     if parts > 1:
@@ -157,7 +158,7 @@ def _copied(gradients: Sequence[int], copies: int) -> Iterator[Talk]:
         yield Talk("gradients", "all_reduce", "sums", copies, size, 1, "backward")
 
 
-def _within_a_sample(rehearsal: Rehearsal, sizes: Mapping[str, int]) -> Iterator[Talk]:
+def _within_a_sample(rehearsal: Rehearsal, factor: int, sizes: Mapping[str, int]) -> Iterator[Talk]:
     """Yield what processes that share samples say while they compute, forward and backward."""
     config = rehearsal.config
     trunk = rehearsal.model.trunk
@@ -167,7 +168,9 @@ def _within_a_sample(rehearsal: Rehearsal, sizes: Mapping[str, int]) -> Iterator
     item = _BFLOAT16 if config.dtype == "bfloat16" else _FLOAT32
     called, depth = config.accumulate, len(rehearsal.blocks)
     again = config.checkpointing != "none"  # blocks say again what they said
-    model_width, painted = trunk.decode.paint.in_features, trunk.decode.paint.out_features
+    paint = of_factor(trunk.decode.paint, factor)
+    assert isinstance(paint, nn.Linear)
+    model_width, painted = paint.in_features, paint.out_features
 
     sequence, tensor = sizes["sequence"], sizes["tensor"]
     own_tokens, own_patches = shares(tokens, sequence)[0], shares(patches, sequence)[0]
