@@ -133,7 +133,14 @@ class Course(AbstractContextManager):
         config, engine = self.config, self.engine
         shares = tuple(config.mixture.values())
         with engine.averaged():
-            found = validate_all(engine.model, self.settings, shares, config.minimised, self.mesh)
+            found = validate_all(
+                engine.model,
+                self.settings,
+                shares,
+                config.minimised,
+                self.mesh,
+                at_once=max(config.batch_size // (config.accumulate * self.mesh.data_world), 1),
+            )
             self._told = f", validation {found['validation']:.4f}"
             self.stale += 1
             if found["validation"] < self.best:

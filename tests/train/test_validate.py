@@ -122,6 +122,24 @@ def test_tiles_do_not_change_the_error_of_the_base(pair, base):
     assert scores[1] == pytest.approx(scores[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["mse", "gaussian", "crps"])
+def test_batches_do_not_change_what_is_found(pair, kind):
+    settings = config("bicubic", rows=2, columns=3, halo_cells=2)
+    settings = settings.model_copy(update={"loss": LossConfig(kind=kind)})
+    setting = prepare(settings, pair)
+    torch.manual_seed(0)
+    model = Reslim(
+        settings.architecture,
+        inputs=pair.inputs,
+        outputs=pair.outputs,
+        statics=pair.static_names,
+        factor=pair.factor,
+    )
+    torch.nn.init.normal_(model.trunk.decode.paint.weight, std=0.1)
+    one, several = (validate(model, setting, settings.loss, at_once=size) for size in (1, 7))
+    assert several == pytest.approx(one, rel=1e-5)
+
+
 def test_nothing_is_dropped_in_validation(pair):
     settings = config(dropout=0.5)
     setting, model = prepare(settings, pair), untrained(settings, pair)
