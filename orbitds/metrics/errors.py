@@ -1,4 +1,4 @@
-"""The few scores that training watches: R2, RMSE, bias, SSIM and PSNR from seven sums."""
+"""The few scores of a first look: R2, RMSE, bias, SSIM and PSNR from seven sums."""
 
 from dataclasses import dataclass, fields
 
