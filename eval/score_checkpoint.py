@@ -24,7 +24,7 @@ from orbitds.data.pair import Pair, open_pair
 from orbitds.data.values import Missing
 from orbitds.eval.baselines import DELTA
 from orbitds.eval.evaluate import evaluate, method_label
-from orbitds.eval.evaluation import Simple
+from orbitds.eval.options import Options, Simple
 from orbitds.eval.past import learn
 from orbitds.eval.simple import SimpleMethods
 from orbitds.eval.table import EVERYWHERE, SCALARS
@@ -122,10 +122,10 @@ def score(
     past = learn(pair.part("train"), names, grid, pair.factor)
     simple = SimpleMethods.on(test.coarse_grid, grid, names, past=past).fields
     label = method_label(checkpoint.name)
-    scores = evaluate(
-        prediction[names], test.fine[names], coarse=test.coarse, missing=missing, label=label,
-        region_names=(), simple=simple,
-    )  # fmt: skip
+    options = Options(
+        coarse=test.coarse, missing=missing, label=label, region_names=(), simple=simple
+    )
+    scores = evaluate(prediction[names], test.fine[names], options)
     rows, blocks = list(_rows(scores, names)), f"{scores.attrs['block']}s"
     if space_blocks and test.fine.sizes["time"] < LEAST_BLOCKS:
         edge = space_blocks * pair.factor

@@ -18,6 +18,7 @@ from orbitds.config import EvalConfig, parse, read_config
 from orbitds.data.pair import open_pair
 from orbitds.eval.evaluate import prepare
 from orbitds.eval.evaluation import Evaluation
+from orbitds.eval.options import Options
 from orbitds.eval.parts import table_of_parts, write_part
 from orbitds.eval.past import learn, training_period
 from orbitds.eval.report import write_report
@@ -87,10 +88,18 @@ def opened(config: EvalConfig, stack: ExitStack) -> Evaluation:
         past = None if period is None else learn(period, names, grid, factor)
         cells = Grid.of(sides.coarse)
         simple = SimpleMethods.on(cells, grid, names, checkpoint=checkpoint, past=past).fields
-    return prepare(
-        prediction, truth, coarse=coarse, checkpoint=checkpoint, missing=config.missing,
-        label=config.label, region_names=config.regions, simple=simple,
-    )  # fmt: skip
+    rows, _, columns = (config.tiles or "").partition("x")
+    options = Options(
+        coarse=coarse,
+        checkpoint=checkpoint,
+        missing=config.missing,
+        label=config.label,
+        region_names=config.regions,
+        tiles=(int(rows), int(columns)) if config.tiles else None,
+        simple=simple,
+        ssim=config.ssim,
+    )
+    return prepare(prediction, truth, options)
 
 
 if __name__ == "__main__":

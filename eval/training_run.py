@@ -170,7 +170,7 @@ class Run:
 
 def outline_of(grid: tuple[int, int], outputs: Sequence[str] = OUTPUTS) -> Outline:
     """Return what a prediction wants to know of the data of a ``Run``."""
-    return Outline("random", INPUTS, tuple(outputs), (), FACTOR, TileGrid(*grid), 1, 0)
+    return Outline("random", INPUTS, tuple(outputs), (), FACTOR, TileGrid(*grid), 1, 1, 0)
 
 
 def alone(call: Callable[[], Any], launch: Launch) -> Any:  # noqa: ANN401

@@ -393,7 +393,7 @@ def other_width(folder):
 
 
 def other_format(folder):
-    edit(folder, lambda content: content.update(format=3))
+    edit(folder, lambda content: content.update(format=4))
 
 
 def further_file(folder):
@@ -436,7 +436,7 @@ DAMAGED = {
     cut_description: r"Wanted the description of a checkpoint .*, got Invalid JSON.*\. Export",
     empty_description: r"Wanted the description .*, got model Field required; .*\. Export",
     other_width: r"Wanted weights that fit .*, got .*size mismatch.*\. Export",
-    other_format: r"Wanted the description .*, got format 3, .*newer.*\. Install a newer one",
+    other_format: r"Wanted the description .*, got format 4, .*newer.*\. Install a newer one",
     further_file: r"Wanted hashes of .*, got \['../../elsewhere', .*\. Export",
     no_hash: r"Wanted hashes of weights.safetensors .*, got \['climatology.safetensors'\]\. Export",
 }

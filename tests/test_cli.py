@@ -53,6 +53,7 @@ OTHERS = {
             "edge_density": 0.1,
             "predicts": "members",
             "position_octaves": 5,
+            "drop_position": 0.4,
         },
         "data": {"workers": 3, "prefetch": 4, "history": 1, "mirror": ["latitude"]},
         "objective": "masked",
@@ -63,6 +64,7 @@ OTHERS = {
         "loss": {
             "kind": "crps",
             "members": 3,
+            "balance_samples": 9,
             "tv_weight": 0.03,
             "tv_weights": {"eastward_wind": 0.5, "total_precipitation_24hr": 0.0},
             "tv_diagonal": 0.5,
@@ -139,6 +141,8 @@ OTHERS = {
         "train_coarse": "earlier_coarse.nc",
         "others": {"unet": "unet.nc", "my edsr": "edsr.zarr"},
         "regions": ["land", "mine.geojson"],
+        "tiles": "2x4",
+        "ssim": "gaussian",
         "missing": "mask",
         "label": "mine",
         "overwrite": True,
@@ -243,8 +247,9 @@ def test_examples_set_everything_to_another_value(stage):
     config = CONFIGS[stage](**OTHERS[stage])
     settings = dict(_leaves(config))
     for name, default in _leaves_of_defaults(CONFIGS[stage]):
-        # the one stands instead of `pair`; the other does without most sizes of `parallel`
-        if name not in ("pairs", "parallel.engine"):
+        # some stand instead of others: of `pair`, of most sizes of `parallel`, of `tiles.rows`, of
+        # losses that are not balanced
+        if name not in ("pairs", "parallel.engine", "tiles.crop_cells", "loss.balance"):
             assert settings[name] != default, name
 
 
@@ -569,6 +574,8 @@ def _arguments(config, stage):
     for name, value in _leaves(config):
         name = "from" if name == "start_from" else name  # a keyword of Python
         flag = f"--{name.replace('_', '-')}"
+        if value is None:  # not given
+            continue
         if isinstance(value, bool):
             group, dot, last = flag.rpartition(".")
             words.append(flag if value else f"{group}{dot}no-{last}")

@@ -248,7 +248,7 @@ def test_the_parts_add_up():
 @pytest.mark.parametrize("patch", [1, 2, 4])
 def test_a_token_lies_at_the_centre_of_its_patch(patch):
     model, sample, places = model_of(patch=patch), sample_of(), []
-    model.trunk.position.register_forward_pre_hook(lambda _, args: places.extend(args))
+    model.trunk.position.register_forward_pre_hook(lambda _, args: places.extend(args[:2]))
     run(model, sample)
     rows, columns = (
         -(-sample[name].shape[1] // patch) for name in ("latitude_deg", "longitude_deg")

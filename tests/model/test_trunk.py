@@ -115,7 +115,7 @@ def watched(trunk) -> dict[str, Any]:
     """What passes through a trunk, as of its next run."""
     seen: dict[str, Any] = {}
     trunk.position.register_forward_hook(
-        lambda _, args, out: seen.update(places=args, position=out)
+        lambda _, args, out: seen.update(places=args[:2], position=out)
     )
     trunk.resolution.register_forward_hook(lambda _, args, out: seen.update(resolution=out))
     trunk.blocks[0].register_forward_hook(

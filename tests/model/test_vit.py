@@ -91,7 +91,7 @@ def watched(model) -> dict[str, Any]:
     trunk = model.trunk
     trunk.register_forward_pre_hook(lambda _, args, given: seen.update(given), with_kwargs=True)
     trunk.aggregate.register_forward_pre_hook(lambda _, args: seen.update(fields=args[0]))
-    trunk.position.register_forward_pre_hook(lambda _, args: seen.update(places=args))
+    trunk.position.register_forward_pre_hook(lambda _, args: seen.update(places=args[:2]))
     trunk.blocks[0].register_forward_pre_hook(lambda _, args: seen.update(tokens=args[0]))
     return seen
 

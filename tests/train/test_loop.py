@@ -97,7 +97,7 @@ def recorded(monkeypatch):
     """The weights at each validation, and the errors these shall have; they fall by default."""
     seen, errors = [], [1 / step for step in range(1, 100)]
 
-    def record(model, settings, shares, loss, mesh):
+    def record(model, settings, shares, loss, mesh, *, at_once):
         seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
         return {"validation": errors[len(seen) - 1]}
 
@@ -188,8 +188,8 @@ def test_parts_of_a_batch_add_up_to_the_batch(masked, tmp_path):
 
 def test_tiles_of_one_time_have_the_loss_of_the_whole_field(tmp_path):
     globe = synthetic_pair(rows=17, columns=23, factor=2, years=1)
-    month = dict.fromkeys(("train", "validate", "test"), ("2001-01", "2001-01"))
-    globe = replace(globe, split=month)
+    first, later = ("2001-01", "2001-01"), ("2001-02", "2001-02")
+    globe = replace(globe, split={"train": first, "validate": later, "test": later})
     loss = LossConfig(tv_weight=0.3, tv_of="field")
     whole, _ = train(globe, tmp_path / "whole", steps=1, batch_size=1, loss=loss)
     tiles = TilesConfig(rows=2, columns=3, halo_cells=3)

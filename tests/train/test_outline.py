@@ -26,7 +26,6 @@ def test_an_outline_is_what_a_run_would_see(pair):
     ("changes", "told"),
     [
         ({"tiles": {"rows": 8}}, "at most 7 x 11 tiles"),
-        ({"loss": {"tv_weights": {"nothing": 1.0}}}, "tv_weights"),
         ({"data": {"history": 500}}, "history of 500"),
     ],
 )
