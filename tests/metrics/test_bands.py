@@ -60,7 +60,7 @@ def plain_moments(truth, fields, frame, offset, *, is_rain):
             wet = valid & (field >= 1)
             rows |= {f"wet{name}": wet.double(), f"wet_amount{name}": torch.where(wet, field, 0.0)}
     masks = torch.stack(list(frame.regions.values())) * frame.area
-    return {name: torch.einsum("thw,rhw->tr", row, masks) for name, row in rows.items()}
+    return {name: torch.einsum("tij,rij->tr", row, masks) for name, row in rows.items()}
 
 
 @pytest.mark.parametrize("cells_of_band", [7, 10**6])
