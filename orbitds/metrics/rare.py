@@ -81,6 +81,6 @@ def _of(
     biases = np.stack([quantile(one, edges, wanted) for one in own])
     biases = biases - quantile(truth, edges, wanted)
     found = {name: biases[..., place] for place, name in enumerate(QUANTILES)}
-    found["wasserstein"] = np.stack([wasserstein(one, truth, edges) for one in own])
-    above = np.stack([rmse_above(truth, one, np.array(list(TAILS.values()))) for one in errors])
+    found["wasserstein"] = wasserstein(own, truth, edges)
+    above = rmse_above(truth, errors, np.array(list(TAILS.values())))
     return found | {name: above[..., place] for place, name in enumerate(TAILS)}

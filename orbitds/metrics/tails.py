@@ -75,8 +75,10 @@ def quantile(
 
 
 def rmse_above(
-    truth: Histogram, error_squared: Histogram, probabilities: Float[np.ndarray, "P"]
-) -> Float[np.ndarray, "R P"]:
+    truth: Histogram,
+    error_squared: Float[np.ndarray, "*M R N"],
+    probabilities: Float[np.ndarray, "P"],
+) -> Float[np.ndarray, "*M R P"]:
     """Return the RMSE over cells where the truth exceeds each of its quantiles.
 
     The lowest bin is dry where values are amounts: many are alike there, and none of them exceeds
@@ -85,27 +87,30 @@ def rmse_above(
     Parameters
     ----------
     error_squared
-        Weighted squared errors in the bins of the truth.
+        Weighted squared errors in the bins of the truth, of one method or several.
     """
     place, share = _cut(truth, probabilities)
     rest = np.where(place > 0, 1 - share, 0)
     above, squared = (
-        _beyond(sums, place) + rest * np.take_along_axis(sums, place, axis=1)
-        for sums in (truth, error_squared)
+        _beyond(sums, place) + rest * _at(sums, place) for sums in (truth, error_squared)
     )
-    return np.sqrt(np.divide(squared, above, out=np.full(above.shape, np.nan), where=above > 0))
+    return np.sqrt(np.divide(squared, above, out=np.full(squared.shape, np.nan), where=above > 0))
 
 
 def wasserstein(
-    one: Histogram, other: Histogram, edges: Float[np.ndarray, "N_1"]
-) -> Float[np.ndarray, "R"]:
-    """Return the Wasserstein distance of order 1: the area between the distribution functions."""
+    some: Float[np.ndarray, "*M R N"], other: Histogram, edges: Float[np.ndarray, "N_1"]
+) -> Float[np.ndarray, "*M R"]:
+    """Return Wasserstein distances of order 1: the areas between distribution functions."""
     with np.errstate(invalid="ignore"):
-        apart = np.cumsum(one / one.sum(axis=1, keepdims=True), axis=1)
-        apart = apart - np.cumsum(other / other.sum(axis=1, keepdims=True), axis=1)
-    after = np.abs(apart)
-    before = np.pad(after[:, :-1], ((0, 0), (1, 0)))
-    return ((before + after) / 2 * np.diff(edges)).sum(axis=1)
+        first, second = (
+            np.cumsum(sums / sums.sum(axis=-1, keepdims=True), axis=-1) for sums in (some, other)
+        )
+        apart = np.abs(first - second)
+    # the mean of both ends of each bin, and zero before the first
+    widths = np.diff(edges)
+    return (apart[..., :-1] * (widths[:-1] + widths[1:])).sum(axis=-1) / 2 + (
+        apart[..., -1] * widths[-1] / 2
+    )
 
 
 def _cut(
@@ -122,8 +127,18 @@ def _cut(
     return place, share.clip(0, 1)
 
 
-def _beyond(sums: Histogram, place: Int[np.ndarray, "R P"]) -> Float[np.ndarray, "R P"]:
+def _beyond(
+    sums: Float[np.ndarray, "*M R N"], place: Int[np.ndarray, "R P"]
+) -> Float[np.ndarray, "*M R P"]:
     """Return the sum over the bins above each place."""
     # summed from the top: a tail is not the small difference of two large sums
-    from_top = np.cumsum(sums[:, ::-1], axis=1)[:, ::-1]
-    return np.take_along_axis(np.pad(from_top, ((0, 0), (0, 1))), place + 1, axis=1)
+    from_top = np.cumsum(sums[..., ::-1], axis=-1)[..., ::-1]
+    last = sums.shape[-1] - 1
+    return np.where(place < last, _at(from_top, np.minimum(place + 1, last)), 0.0)
+
+
+def _at(
+    sums: Float[np.ndarray, "*M R N"], place: Int[np.ndarray, "R P"]
+) -> Float[np.ndarray, "*M R P"]:
+    """Return the bins at some places, the same of all methods."""
+    return np.take_along_axis(sums, np.broadcast_to(place, (*sums.shape[:-2], *place.shape)), -1)
