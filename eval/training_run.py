@@ -78,8 +78,8 @@ class Run:
             built = built.to(device)
         self.engine = TorchEngine(built, self.config, mesh)
         pair = SimpleNamespace(outputs=self.outputs)
-        told = {"pair": pair, "tiles": SimpleNamespace(wraps=False), "forward": self._forward}
-        self.settings: Any = [SimpleNamespace(**told)]
+        told = {"pair": pair, "balance": None, "forward": self._forward}
+        self.settings: Any = [SimpleNamespace(wraps=lambda _sample: False, **told)]
         self.sample = self._sample()
 
     def step(self) -> float:
