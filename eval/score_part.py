@@ -15,13 +15,12 @@ from contextlib import ExitStack
 from orbitds.catalog import open_dataset
 from orbitds.checkpoint import load_checkpoint
 from orbitds.config import EvalConfig, parse, read_config
-from orbitds.data.pair import open_pair
 from orbitds.eval.evaluate import prepare
 from orbitds.eval.evaluation import Evaluation
 from orbitds.eval.options import Options
 from orbitds.eval.parts import table_of_parts, write_part
-from orbitds.eval.past import learn, training_period
 from orbitds.eval.report import write_report
+from orbitds.eval.run import past_of, tiles_of, truth_and_coarse
 from orbitds.eval.sides import Sides
 from orbitds.eval.simple import SimpleMethods
 from orbitds.grid import Grid
@@ -70,32 +69,27 @@ def opened(config: EvalConfig, stack: ExitStack) -> Evaluation:
             "itself, or all of them by `orbitds eval`."
         )
     prediction = stack.enter_context(open_dataset(config.prediction))
-    if config.truth is None:
-        assert config.pair is not None  # EvalConfig sees to it
-        test = open_pair(config.pair).part("test")
-        truth, coarse = test.fine, test.coarse
-    else:
-        truth = stack.enter_context(open_dataset(config.truth))
-        coarse = stack.enter_context(open_dataset(config.coarse)) if config.coarse else None
+    truth, coarse = truth_and_coarse(config, stack)
     checkpoint = load_checkpoint(config.checkpoint) if config.checkpoint else None
     simple = None
     if coarse is not None:
         sides = Sides.of(prediction, truth, coarse, missing=config.missing)
         assert sides.coarse is not None
-        names, grid, factor = sides.names, sides.grid, sides.coarse_factor()
-        assert factor is not None
-        period = training_period(config.pair, config.train_truth, config.train_coarse, names)
-        past = None if period is None else learn(period, names, grid, factor)
-        cells = Grid.of(sides.coarse)
-        simple = SimpleMethods.on(cells, grid, names, checkpoint=checkpoint, past=past).fields
-    rows, _, columns = (config.tiles or "").partition("x")
+        methods = SimpleMethods.on(
+            Grid.of(sides.coarse),
+            sides.grid,
+            sides.names,
+            checkpoint=checkpoint,
+            past=past_of(config, sides),
+        )
+        simple = methods.fields
     options = Options(
         coarse=coarse,
         checkpoint=checkpoint,
         missing=config.missing,
         label=config.label,
         region_names=config.regions,
-        tiles=(int(rows), int(columns)) if config.tiles else None,
+        tiles=tiles_of(config),
         simple=simple,
         ssim=config.ssim,
     )

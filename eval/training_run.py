@@ -78,7 +78,7 @@ class Run:
             built = built.to(device)
         self.engine = TorchEngine(built, self.config, mesh)
         pair = SimpleNamespace(outputs=self.outputs)
-        told = {"pair": pair, "balance": None, "forward": self._forward}
+        told = {"pair": pair, "divisors": None, "forward": self._forward}
         self.settings: Any = [SimpleNamespace(wraps=lambda _sample: False, **told)]
         self.sample = self._sample()
 

@@ -42,7 +42,7 @@ def run(config: EvalConfig) -> xr.Dataset:
     _check_folder(config.output, overwrite=config.overwrite)
     with ExitStack() as stack:
         prediction = stack.enter_context(open_dataset(config.prediction))
-        truth, coarse = _truth_and_coarse(config, stack)
+        truth, coarse = truth_and_coarse(config, stack)
         others = {
             name: stack.enter_context(open_dataset(path)) for name, path in config.others.items()
         }
@@ -50,7 +50,7 @@ def run(config: EvalConfig) -> xr.Dataset:
         methods, past, notes = None, None, {}
         if coarse is not None:
             sides = Sides.of(prediction, truth, coarse, missing=config.missing)
-            past = _past(config, sides)
+            past = past_of(config, sides)
             methods = Beside.of(sides, checkpoint, past, others, config)
             notes = _notes(past, sides, methods.simple.lapse_rates)
         options = Options(
@@ -59,7 +59,7 @@ def run(config: EvalConfig) -> xr.Dataset:
             missing=config.missing,
             label=config.label,
             region_names=config.regions,
-            tiles=_tiles(config),
+            tiles=tiles_of(config),
             simple=None if methods is None else methods.fields,
             ssim=config.ssim,
         )
@@ -116,14 +116,15 @@ class Beside:
         return found
 
 
-def _tiles(config: EvalConfig) -> tuple[int, int] | None:
+def tiles_of(config: EvalConfig) -> tuple[int, int] | None:
+    """Return rows and columns of the tiles that a prediction was cut into, if it is told."""
     if config.tiles is None:
         return None
     rows, columns = map(int, config.tiles.split("x"))
     return rows, columns
 
 
-def _truth_and_coarse(config: EvalConfig, stack: ExitStack) -> tuple[xr.Dataset, xr.Dataset | None]:
+def truth_and_coarse(config: EvalConfig, stack: ExitStack) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Return the two as they are, or the test years of a pair."""
     if config.truth is None:
         assert config.pair is not None
@@ -134,7 +135,8 @@ def _truth_and_coarse(config: EvalConfig, stack: ExitStack) -> tuple[xr.Dataset,
     return truth, coarse
 
 
-def _past(config: EvalConfig, sides: Sides) -> Past | None:
+def past_of(config: EvalConfig, sides: Sides) -> Past | None:
+    """Return what the simple methods learn from a training period, if one is told."""
     period = training_period(config.pair, config.train_truth, config.train_coarse, sides.names)
     factor = sides.coarse_factor()
     if period is None or factor is None:

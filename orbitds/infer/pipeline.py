@@ -31,6 +31,22 @@ class Spent:
     """Why units were left out, by number."""
 
 
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads have the interpreter for short turns.
+
+    The thread that launches kernels asks for it hundreds of times a batch; if each time it waited
+    5 ms, the usual turn, for one that plans reads, a GPU would be idle most of the time.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(TURN_S, usual))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+@_short_turns()
 def work(
     units: Iterator[Unit],
     read: Callable[[Unit], Any],
@@ -62,20 +78,6 @@ def work(
     report
         Hears how many units are written.
     """
-    with _short_turns():
-        _worked(units, read, compute, write, spent, stops, failed, report)
-
-
-def _worked(
-    units: Iterator[Unit],
-    read: Callable[[Unit], Any],
-    compute: Callable[[Any, Unit], Any],
-    write: Callable[[Unit, Any], None],
-    spent: Spent,
-    stops: Callable[[], bool],
-    failed: Callable[[Unit, Exception], bool],
-    report: Callable[[int], None],
-) -> None:
     reader = ThreadPoolExecutor(1, thread_name_prefix="read")
     writers = ThreadPoolExecutor(WRITE_BEHIND, thread_name_prefix="write")
     coming: deque[tuple[Unit, Future]] = deque()
@@ -111,21 +113,6 @@ def _worked(
     finally:
         reader.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Let threads have the interpreter for short turns.
-
-    The thread that launches kernels asks for it hundreds of times a batch; if each time it waited
-    5 ms, the usual turn, for one that plans reads, a GPU would be idle most of the time.
-    """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(min(TURN_S, usual))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
 
 
 def _timed(function: Callable[..., Any], *arguments: object) -> tuple[Any, float]:

@@ -40,9 +40,8 @@ def score(
     Where it is balanced by the base, the square error of an output is divided by that of its base,
     and the weights are not: so the loss is the share of the base's error that is left.
     """
-    balance = setting.balance
-    if balance is not None:
-        weight = batch.weight / torch.tensor(balance, device=batch.weight.device)[:, None, None]
+    if setting.divisors is not None:
+        weight = batch.weight / setting.divisors
         total, _ = _score(predictions, batch._replace(weight=weight), setting, config)
         return total, batch.weight.sum()
     return _score(predictions, batch, setting, config)

@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from orbitds.config import TrainConfig
@@ -57,6 +59,13 @@ class Setting:
             return None
         own = self.base_errors[self.pair.name]
         return [own[name] for name in self.pair.outputs]
+
+    @cached_property
+    def divisors(self) -> Float[Tensor, "U 1 1"] | None:
+        """The balance on the device, brought there once: a copy in each step would make it wait."""
+        if self.balance is None:
+            return None
+        return torch.tensor(self.balance, device=self.train.assemble.device)[:, None, None]
 
     def wraps(self, batch: Sample) -> bool:
         """Return whether the windows of a batch span the whole circle."""
