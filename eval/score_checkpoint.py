@@ -28,9 +28,10 @@ from orbitds.eval.options import Options, Simple
 from orbitds.eval.past import learn
 from orbitds.eval.simple import SimpleMethods
 from orbitds.eval.table import EVERYWHERE, SCALARS
-from orbitds.grid import Grid
 from orbitds.infer.choice import part_for
 from orbitds.infer.downscaler import Downscaler
+from orbitds.infer.job import parse_tiles
+from orbitds.infer.tiling import Tiles
 from orbitds.metrics.bootstrap import LEAST_BLOCKS, interval, redraw
 from orbitds.periods import told
 
@@ -79,13 +80,18 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", required=True, help="names of the catalog, or paths")
     parser.add_argument("--output", type=Path, required=True, help="folder of the table")
     parser.add_argument("--space-blocks", type=int, help="coarse cells along the edge of a block")
-    parser.add_argument("--tiles", help="ROWSxCOLUMNS; as training cut its fields by default")
+    parser.add_argument("--tiles", help="ROWSxCOLUMNS; by default as users have it")
     parser.add_argument("--device", help="cpu, cuda or cuda:1")
     given = parser.parse_args()
     checkpoint = load_checkpoint(given.checkpoint)
-    tiles = tuple(map(int, given.tiles.split("x"))) if given.tiles else None
     results = [
-        score(checkpoint, open_pair(name), given.space_blocks, tiles=tiles, device=given.device)
+        score(
+            checkpoint,
+            open_pair(name),
+            given.space_blocks,
+            tiles=parse_tiles(given.tiles),
+            device=given.device,
+        )
         for name in given.pairs
     ]
     write(results, checkpoint, given.output)
@@ -97,7 +103,7 @@ def score(
     pair: Pair,
     space_blocks: int | None = None,
     *,
-    tiles: tuple[int, ...] | None = None,
+    tiles: Tiles = None,
     device: str | None = None,
 ) -> Result:
     """Return the scores of a checkpoint and of the simple methods on a pair's test period.
@@ -107,16 +113,13 @@ def score(
     space_blocks
         Coarse cells along the edge of a block of the bootstrap, where times are too few.
     tiles
-        Rows and columns of tiles; by default windows of about the size of the training crops.
+        Rows and columns of tiles; by default as users have it.
     """
     pair = pair.held()
     test, grid = pair.part("test"), pair.fine_grid
     missing: Missing = test.coarse.attrs.get("missing", "error")
     part = part_for(checkpoint, test.coarse, pair.factor)
-    cut = tiles or _as_trained(part, test.coarse_grid)
-    downscaler = Downscaler(
-        part, factor=pair.factor, tiles=(cut[0], cut[1]), missing=missing, device=device
-    )
+    downscaler = Downscaler(part, factor=pair.factor, tiles=tiles, missing=missing, device=device)
     prediction = downscaler(test.coarse)
     names = [str(name) for name in prediction.data_vars if name in pair.outputs]
     past = learn(pair.part("train"), names, grid, pair.factor)
@@ -150,21 +153,6 @@ def write(results: Sequence[Result], checkpoint: Checkpoint, output: Path) -> No
         )
         parts[-1] += "".join("\n" + _line(row) for row in result.rows)
     (output / "scores.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
-def _as_trained(checkpoint: Checkpoint, grid: Grid) -> tuple[int, int]:
-    """Return as many tiles as make windows of about the size that the trunk was trained on."""
-    trained = checkpoint.description.provenance.get("config", {}).get("tiles", {})
-    if not trained:
-        return 1, 1
-    if trained.get("crop_cells") is None:
-        return trained["rows"], trained["columns"]
-    halo = trained["halo_cells"]
-    rows, columns = (
-        1 if size <= crop else -(-size // (crop - 2 * halo))
-        for size, crop in zip(grid.shape, trained["crop_cells"], strict=True)
-    )
-    return rows, columns
 
 
 def _rows(scores: xr.Dataset, names: Sequence[str]) -> Iterator[Row]:

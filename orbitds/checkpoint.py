@@ -126,6 +126,7 @@ def save_checkpoint(
     region: Region | None = None,
     same_product: bool = False,
     sets: Sequence[TrainingSet] = (),
+    window_cells: tuple[int, int] | None = None,
     weights: Mapping[str, Tensor] | None = None,
     objective: Literal["downscale", "masked"] = "downscale",
 ) -> None:
@@ -135,6 +136,8 @@ def save_checkpoint(
     ----------
     sets
         The pairs of the model, where these are several.
+    window_cells
+        Of training, where fields were cropped.
     weights
         The model's weights, where it does not hold them itself.
 
@@ -167,6 +170,7 @@ def save_checkpoint(
         statistics=dict(statistics),
         spacing_km=spacing_km,
         same_product=same_product,
+        window_cells=window_cells,
         sets=tuple(sets),
         objective=objective,
         sha256=sha256,

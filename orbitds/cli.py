@@ -5,7 +5,7 @@ import sys
 from importlib import metadata
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
@@ -144,7 +144,16 @@ def train(
 
 
 @app.command
-def export(run: Path, /, *, output: Path) -> None:
+def export(
+    run: Path,
+    /,
+    *,
+    output: Path,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    title: str | None = None,
+    licence: str | None = None,
+    citation: str | None = None,
+) -> None:
     """Make a checkpoint of the best weights of a run.
 
     Parameters
@@ -153,10 +162,22 @@ def export(run: Path, /, *, output: Path) -> None:
         Folder that `orbitds train` wrote.
     output
         Folder of the checkpoint; must be new or empty.
+    dtype
+        What weights are stored as: half the size in two bytes. They are read as float32.
+    title
+        What the checkpoint is, as `orbitds catalog checkpoints` tells it.
+    licence
+        Terms under which it may be used.
+    citation
+        What those who use it should cite.
     """
+    import torch
+
     from orbitds.train.keep import export as export_run
 
-    export_run(run, output)
+    given = {"title": title, "licence": licence, "citation": citation}
+    terms = {key: text for key, text in given.items() if text}
+    export_run(run, output, dtype=getattr(torch, dtype), terms=terms)
     tell(f"checkpoint: {output}")
 
 

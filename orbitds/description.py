@@ -46,6 +46,8 @@ class Description(Frozen):
     sets: tuple[TrainingSet, ...] = ()
     """The pairs that it was trained on, where these are several; inputs, outputs and statics are
     then the unions of theirs."""
+    window_cells: tuple[PositiveInt, PositiveInt] | None = None
+    """Coarse rows and columns of the windows that it was trained on, where fields were cropped."""
     same_product: bool = False
     """Whether the coarse training data are block means of the product of the targets, so that the
     means of an answer may be held to the input."""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import yaml
 from pydantic import BaseModel
 
 from orbitds import __version__, cli
-from orbitds.checkpoint import load_checkpoint
+from orbitds.checkpoint import load_checkpoint, save_checkpoint
 from orbitds.config import EvalConfig, InferConfig, TrainConfig
 from orbitds.resources import share
 from orbitds.train.stop import Stopped
@@ -428,6 +430,39 @@ def test_export_makes_a_checkpoint(orbitds, run_folder, tmp_path):
     assert exported.fingerprint == best.fingerprint
     assert exported.description.provenance["config"]["steps"] == 2
     assert exported.description.statistics == best.description.statistics
+
+
+def test_export_in_two_bytes_with_terms(orbitds, run_folder, tmp_path):
+    whole = (run_folder / "best/weights.safetensors").stat().st_size
+    for dtype, error in (("bfloat16", 2**-8), ("float16", 2**-11)):
+        command = ["export", run_folder, "--output", tmp_path / dtype, "--dtype", dtype]
+        assert orbitds(*command, "--title", "Winds", "--licence", "CC BY 4.0").code == 0
+        assert (tmp_path / dtype / "weights.safetensors").stat().st_size < 0.6 * whole
+        exported, best = load_checkpoint(tmp_path / dtype), load_checkpoint(run_folder / "best")
+        assert exported.description.provenance["licence"] == "CC BY 4.0"
+        assert "citation" not in exported.description.provenance
+        for ours, theirs in zip(exported.model.parameters(), best.model.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=error, atol=1e-7)
+
+
+def test_export_refuses_weights_beyond_half_precision(orbitds, run_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder / "best", tmp_path / "old")
+    checkpoint = load_checkpoint(tmp_path / "old")
+    next(iter(checkpoint.model.parameters())).data.flatten()[0] = 1e5
+    description = checkpoint.description
+    save_checkpoint(
+        run / "best",
+        checkpoint.model,
+        statistics=description.statistics,
+        spacing_km=description.spacing_km,
+        provenance={},
+        region=checkpoint.region,
+    )
+    answer = orbitds("export", run, "--output", tmp_path / "half", "--dtype", "float16")
+    assert answer.code == 1
+    assert "within the range of torch.float16" in answer.err
+    assert not (tmp_path / "half").exists()
 
 
 # --- infer ---

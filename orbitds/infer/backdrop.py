@@ -22,7 +22,7 @@ SLACK_DEG = 1e-3
 
 OUTSIDE = (
     "The input lies outside the regions that checkpoint {!r} was trained on: the model is not told "
-    "where it is. Expect less skill."
+    "where it is, and half of what it adds to interpolation counts. Expect less skill."
 )
 
 

@@ -26,7 +26,7 @@ from orbitds.infer.precision import Dtype, check_dtype, choose_dtype
 from orbitds.infer.seams import Seams
 from orbitds.infer.sweep import frame_of, sweep_for
 from orbitds.infer.template import dress
-from orbitds.infer.tiling import Tiles, check_tiles, cut_for, halo_of
+from orbitds.infer.tiling import Tiles, as_trained, check_tiles, cut_for, halo_of
 from orbitds.tiles import TileGrid
 
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
@@ -49,7 +49,8 @@ class Downscaler:
         ``ds.orbit.downscale`` chooses by the dataset.
     tiles
         ``(rows, columns)``; ``"auto"`` for the whole field where its windows fit into the free
-        memory, else as few tiles as do. By default the whole field is one window.
+        memory, else as few tiles as do. By default the whole field is one window; of a checkpoint
+        that was trained on crops, either makes windows of about their size.
     halo
         Coarse cells around a tile: beyond those over which the model's convolutions look,
         neighbours are blended. By default four of them.
@@ -163,6 +164,9 @@ class Downscaler:
 
     def _cut(self, grid: Grid) -> TileGrid:
         model, tiles = self.checkpoint.model, self.tiles
+        trained = self.checkpoint.description.window_cells
+        if trained is not None and tiles in (None, "auto"):
+            tiles = as_trained(trained, grid)
         if tiles == "auto" and model.window is None:
             if grid.shape not in self._fixed:
                 free = free_bytes(choose_device(self.device))

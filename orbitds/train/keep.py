@@ -67,6 +67,7 @@ def keep(
         region=None if others else first.region(),
         same_product=all(one.same_product for one in sets),
         sets=sets if others else (),
+        window_cells=config.tiles.crop_cells,
         weights=weights,
         objective=config.objective,
     )
@@ -76,13 +77,28 @@ def keep(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def export(run_folder: Path, output: Path) -> None:
+def export(
+    run_folder: Path,
+    output: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    terms: Mapping[str, str] | None = None,
+) -> None:
     """Write the best weights of a run as a checkpoint folder.
+
+    Parameters
+    ----------
+    dtype
+        What weights are stored as; they are read as float32 whatever it is.
+    terms
+        Title, licence or citation, for those who use it.
 
     Raises
     ------
     FileNotFoundError
         If the folder holds no finished validation.
+    ValueError
+        If a weight is beyond the range of the type.
     """
     best = best_of(run_folder)
     if best is None:
@@ -93,15 +109,24 @@ def export(run_folder: Path, output: Path) -> None:
         )
     checkpoint = load_checkpoint(best)
     description = checkpoint.description
+    weights = {name: part.to(dtype) for name, part in checkpoint.model.state_dict().items()}
+    beyond = [name for name, part in weights.items() if not part.isfinite().all()]
+    if beyond:
+        raise ValueError(
+            f"Wanted weights within the range of {dtype}, got larger ones in {beyond[0]}. Export "
+            "them as bfloat16 or float32."
+        )
     save_checkpoint(
         output,
         checkpoint.model,
+        weights=weights,
         statistics=description.statistics,
         spacing_km=description.spacing_km,
-        provenance=description.provenance,
+        provenance={**description.provenance, **(terms or {})},
         region=checkpoint.region,
         same_product=description.same_product,
         sets=description.sets,
+        window_cells=description.window_cells,
         objective=description.objective,
     )
 
