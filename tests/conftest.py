@@ -19,7 +19,11 @@ from orbitds.data.stats import statistics as statistics_of
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
+from tests.forking import CONTEXT, KNOWN
 from tests.mixed import other_pair, save_mixed
+
+# Before any process is started, be it by the loader of a training.
+CONTEXT.set_forkserver_preload([*KNOWN])
 
 # As small as it gets; an odd number of coarse cells makes patches that reach over the border.
 TINY = ModelConfig(
@@ -77,16 +81,6 @@ def mixed_folder(pair, tmp_path_factory):
 def coarse(pair):
     """The coarse test year as a user would have it, with units; yours to change."""
     return pair.part("test").coarse.copy(deep=True)
-
-
-@pytest.fixture
-def maps_left_out(monkeypatch):
-    """Reports without maps, which take a second each."""
-
-    def missing(*_, **__):
-        raise ImportError("no cartopy")
-
-    monkeypatch.setattr("orbitds.eval.maps.error_maps", missing)
 
 
 @dataclass(frozen=True)

@@ -495,13 +495,14 @@ def test_infer_overwrites_only_when_asked(orbitds, files, checkpoint_folder):
 # --- eval ---
 
 
-def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder, maps_left_out):
+def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder):
     settings = {
         "prediction": "truth.nc",
         "truth": "truth.nc",
         "coarse": "coarse.nc",
         "checkpoint": str(checkpoint_folder),
         "output": "scores",
+        "maps": False,
     }
     (files / "own.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     answer = orbitds("eval", "--config", "own.yaml")
@@ -512,7 +513,7 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder,
     for text in (answer.out, markdown):
         for word in (*methods, *titles, "eastward_wind (m s-1)", "total_precipitation_24hr (mm)"):
             assert word in text
-    assert Path("scores/report.html").is_file()
+    assert "data:image" not in Path("scores/report.html").read_text(encoding="utf-8")
     assert Path("scores/scores.nc").is_file()
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
     rows = {(row["variable"], row["method"]): row for row in content["rows"]}
@@ -523,8 +524,9 @@ def test_eval_prints_a_table_and_writes_files(orbitds, files, checkpoint_folder,
     assert rows["eastward_wind", "nearest"]["rmse"] > rows["eastward_wind", "bicubic"]["rmse"] > 0
 
 
-def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files, maps_left_out):
+def test_eval_without_coarse_scores_the_prediction_alone(orbitds, files):
     arguments = ("--prediction", "truth.nc", "--truth", "truth.nc", "--output", "scores")
+    arguments += ("--no-maps",)
     assert orbitds("eval", *arguments).code == 0
     content = json.loads(Path("scores/scores.json").read_text(encoding="utf-8"))
     assert {row["method"] for row in content["rows"]} == {"prediction"}

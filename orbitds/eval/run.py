@@ -64,7 +64,8 @@ def run(config: EvalConfig) -> xr.Dataset:
             ssim=config.ssim,
         )
         scores = evaluate(prediction, truth, options).assign_attrs(notes)
-        write_report(scores, config.output, _provenance(config, prediction, checkpoint, past))
+        told_of = _provenance(config, prediction, checkpoint, past)
+        write_report(scores, config.output, told_of, maps=config.maps)
     return scores
 
 

@@ -29,9 +29,6 @@ SIMPLE = ["nearest", "bilinear", "bicubic"]
 BESIDE = {WIND: SIMPLE, TEMPERATURE: [*SIMPLE, LAPSE], RAIN: SIMPLE}
 
 
-pytestmark = pytest.mark.usefixtures("maps_left_out")
-
-
 def run(config):
     """Return the main table of a report."""
     return Table.of(report(config))
@@ -95,11 +92,11 @@ def assert_equal_scores(got, wanted, rel=1e-5):
 
 
 def saved(tmp_path, **datasets):
-    """Write each dataset, and return a config that names the files."""
+    """Write each dataset, and return a config that names the files, without maps."""
     for name, ds in datasets.items():
         ds.to_netcdf(tmp_path / f"{name}.nc")
     files = {name: str(tmp_path / f"{name}.nc") for name in datasets}
-    return EvalConfig.model_validate({"output": tmp_path / "scores"} | files)
+    return EvalConfig.model_validate({"output": tmp_path / "scores", "maps": False} | files)
 
 
 def checkpoint_of(pair, statistics, folder, base):
