@@ -17,6 +17,7 @@ KNOWN = (
     "einops._torch_specific",
     "netCDF4",
     "orbitds.cli",
+    "orbitds.data.prepare",
     "orbitds.data.synthetic",
     "orbitds.infer.run",
     "orbitds.train.loop",
