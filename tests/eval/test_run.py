@@ -427,6 +427,17 @@ def test_earlier_scores_are_replaced_only_on_request(tmp_path, earlier):
     assert "earlier" not in (tmp_path / "scores" / "scores.md").read_text()
 
 
+def test_a_folder_that_cannot_be_used_is_told_before_the_evaluation(tmp_path, monkeypatch):
+    config = saved(tmp_path, prediction=weather(), truth=weather())
+    monkeypatch.setattr("orbitds.eval.run.evaluate", lambda *_: pytest.fail("scored"))
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(NotADirectoryError):
+        run(config.model_copy(update={"output": tmp_path / "file" / "scores"}))
+    with pytest.raises(pytest.fail.Exception, match="scored"):
+        run(config.model_copy(update={"output": tmp_path / "new" / "scores"}))
+    assert not (tmp_path / "new").exists()
+
+
 def test_cells_without_a_prediction_count_for_no_method():
     truth = weather(rows=12, columns=18)
     prediction, coarse = perturbed(truth), block_mean(truth, 3)
