@@ -9,11 +9,12 @@ DEMO ?= orbitds-demo
 demo: $(VENV)/.demo
 	$(BIN)/orbitds demo --output $(DEMO) --overwrite
 
-# Two processes of one thread each: half the time of one process with two.
+# Two processes of one thread each: half the time of one process with two. Bytecode is written
+# whatever the environment says: each command that a test starts would compile the package anew.
 TESTS ?= -n 2 --dist worksteal
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" $(TESTS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow and not gpu" $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"part {share} done, {waiting} to come")
             return
         told_of = {"prediction": config.prediction, "processes": str(share.world)}
-        write_report(table_of_parts(evaluation, parts, share.world), config.output, told_of)
+        scores = table_of_parts(evaluation, parts, share.world)
+        write_report(scores, config.output, told_of, maps=config.maps)
     print(f"wrote {config.output / 'report.html'}")
 
 

@@ -153,6 +153,8 @@ class EvalConfig(Frozen):
     label: str | None = None
     """What the prediction is called in the table; by default the checkpoint that it was made with,
     if its attributes say so."""
+    maps: bool = True
+    """Maps of the errors in report.html; their fields are in scores.nc in any case."""
     overwrite: bool = False
     """Replace earlier scores in the folder."""
 

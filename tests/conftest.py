@@ -3,11 +3,23 @@
 What has session scope is shared by all tests: copy it before you change it.
 """
 
+import pickle
 from dataclasses import dataclass
 
+# Here, not first by a module of orbitds: while that is imported, the hook of jaxtyping looks for
+# bytecode under names of its own, and what is large would be compiled anew in each process.
+import beartype.roar  # noqa: F401
+import cf_xarray.units  # noqa: F401
+import cyclopts  # noqa: F401
+import einops  # noqa: F401
+import netCDF4  # noqa: F401
+import pydantic  # noqa: F401
 import pytest
+import scipy.stats  # noqa: F401
 import torch
+import torch._dynamo
 import torch.nn.functional as F
+import zarr  # noqa: F401
 from rich.console import Console
 
 from orbitds import cli
@@ -19,7 +31,13 @@ from orbitds.data.stats import statistics as statistics_of
 from orbitds.data.synthetic import synthetic_pair
 from orbitds.model.reslim import Reslim
 from orbitds.region import Region
+from orbitds.train import course
+from orbitds.train.count import count
+from tests.forking import CONTEXT, KNOWN
 from tests.mixed import other_pair, save_mixed
+
+# Before any process is started, be it by the loader of a training.
+CONTEXT.set_forkserver_preload([*KNOWN])
 
 # As small as it gets; an odd number of coarse cells makes patches that reach over the border.
 TINY = ModelConfig(
@@ -73,20 +91,40 @@ def mixed_folder(pair, tmp_path_factory):
     return save_mixed(tmp_path_factory.mktemp("mixed") / "both", [pair, other_pair()], config)
 
 
+# What decides on no operation of a step.
+UNCOUNTED = {
+    "steps",
+    "seed",
+    "validate_every",
+    "save",
+    "log",
+    "optim",
+    "patience",
+    "pair",
+    "device",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counted_once():
+    """Runs of the same model count their operations once: it takes longer than a few steps."""
+    known = {}
+
+    def counted(config, outline, scope):
+        key = config.model_dump_json(exclude=UNCOUNTED), pickle.dumps((outline, scope))
+        if key not in known:
+            known[key] = count(config, outline, scope)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(course, "count", counted)
+        yield
+
+
 @pytest.fixture
 def coarse(pair):
     """The coarse test year as a user would have it, with units; yours to change."""
     return pair.part("test").coarse.copy(deep=True)
-
-
-@pytest.fixture
-def maps_left_out(monkeypatch):
-    """Reports without maps, which take a second each."""
-
-    def missing(*_, **__):
-        raise ImportError("no cartopy")
-
-    monkeypatch.setattr("orbitds.eval.maps.error_maps", missing)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,12 @@ def score(prediction="fine.nc", truth="truth.nc", output="scores", **others):
     return ("eval", *(word for name, value in flags.items() for word in (f"--{name}", value)))
 
 
+def few(path):
+    """Return times of a file too few for intervals, which take longer than all else of scores."""
+    with xr.open_dataset(path) as ds:
+        return ds.isel(time=slice(3)).load()
+
+
 def train(*flags, pair="pair.yaml", output="run"):
     small = ("--steps", 2, "--batch-size", 2, "--validate-every", 2)
     settings = ("--config", "smoke", "--pair", pair, *small)
@@ -71,7 +77,9 @@ def train(*flags, pair="pair.yaml", output="run"):
 
 def test_the_files_are_good_before_they_are_spoilt(orbitds, files):
     assert orbitds(*infer()).code == 0
-    assert orbitds(*score("out.nc", coarse="coarse.nc", checkpoint="checkpoint")).code == 0
+    few("truth.nc").to_netcdf("few.nc")
+    sides = {"truth": "few.nc", "coarse": "coarse.nc", "checkpoint": "checkpoint"}
+    assert orbitds(*score("out.nc", **sides), "--no-maps").code == 0
     describe_pair(files)
     assert orbitds(*train()).code == 0
 

@@ -1,6 +1,6 @@
 """The report as one HTML page: verdict, key table, a section for each variable, provenance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -32,7 +32,9 @@ WITHOUT_MAPS = (
 )
 
 
-def render(scores: xr.Dataset, *, provenance: Sequence[tuple[str, str]] = ()) -> str:
+def render(
+    scores: xr.Dataset, *, provenance: Sequence[tuple[str, str]] = (), maps: bool = True
+) -> str:
     """Return the page.
 
     Parameters
@@ -41,6 +43,8 @@ def render(scores: xr.Dataset, *, provenance: Sequence[tuple[str, str]] = ()) ->
         A table of scores, see ``table.blank``; the first method is what the report is about.
     provenance
         Further terms and what they are, for its end.
+    maps
+        Whether the page shows maps of the errors.
     """
     own = str(scores["method"].values[0])
     names = [str(name) for name in scores["variable"].values]
@@ -66,7 +70,7 @@ def render(scores: xr.Dataset, *, provenance: Sequence[tuple[str, str]] = ()) ->
         "</header>",
         "<main>",
         _key_table(scores, own),
-        *(_section(scores, name, number, own) for number, name in enumerate(names)),
+        *(_section(scores, name, n, own, maps=maps) for n, name in enumerate(names)),
         "</main>",
         "<footer>",
         _provenance(scores, provenance),
@@ -103,12 +107,12 @@ def extra_digits(part: xr.Dataset) -> int:
 
 
 def _key_table(scores: xr.Dataset, own: str) -> str:
-    whole = scores.sel(region=EVERYWHERE, season="all")
-    metrics = [m for m in KEY if whole["value"].sel(metric=m).notnull().any()]
+    parts = [scores.sel(variable=name) for name in scores["variable"].values]
+    columns = [_columns(part) for part in parts]
+    metrics = [m for m in KEY if any(_is_known(found[m]) for found in columns)]
     rows = []
-    for name in scores["variable"].values:
-        part = scores.sel(variable=name)
-        rows += [Row(_labelled(part)), *_method_rows(part, metrics, own)]
+    for part, found in zip(parts, columns, strict=True):
+        rows += [Row(_labelled(part)), *_method_rows(part, found, metrics, own)]
     told = (
         "The smallest RMSE of each variable comes first, and the best value of each column is "
         "marked. In small print: the 95 % interval of a bootstrap over blocks of time. Skill is "
@@ -119,26 +123,22 @@ def _key_table(scores: xr.Dataset, own: str) -> str:
     return paragraph(told, "soft") + content
 
 
-def _section(scores: xr.Dataset, name: str, place: int, own: str) -> str:
+def _section(scores: xr.Dataset, name: str, place: int, own: str, *, maps: bool) -> str:
     part = scores.sel(variable=name)
-    whole = part.sel(region=EVERYWHERE, season="all")
+    columns = _columns(part)
     parts = [
         f'<section id="variable-{place}">',
         f"<h2>{escape(_labelled(part))}</h2>",
-        *_maps(part, own),
+        *(_maps(part, own) if maps else ()),
         _charts(part, own),
     ]
     for group, title in GROUPS.items():
-        metrics = [
-            metric
-            for metric, row in METRICS.items()
-            if row.group == group and whole["value"].sel(metric=metric).notnull().any()
-        ]
+        metrics = [m for m, row in METRICS.items() if row.group == group and _is_known(columns[m])]
         if metrics:
             caption = f"{title}: {_labelled(part)}"
             content = table(
                 _heads(metrics),
-                _method_rows(part, metrics, own),
+                _method_rows(part, columns, metrics, own),
                 caption=caption,
                 label="method",
             )
@@ -148,24 +148,39 @@ def _section(scores: xr.Dataset, name: str, place: int, own: str) -> str:
     return "\n".join(parts)
 
 
-def _method_rows(part: xr.Dataset, metrics: Sequence[str], own: str) -> list[Row]:
+def _columns(part: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return a variable's values, lower and upper ends [3, methods] over the whole, by metric.
+
+    Plain arrays: to select each cell by its labels takes a page longer than to score its data.
+    """
+    whole = part[list(SCALARS)].sel(region=EVERYWHERE, season="all")
+    ends = [whole[end].transpose("metric", "method").values for end in SCALARS]
+    return dict(zip(map(str, whole["metric"].values), np.stack(ends, axis=1), strict=True))
+
+
+def _is_known(ends: np.ndarray) -> bool:
+    """Return whether a metric is defined for a method at least."""
+    return not np.isnan(ends[0]).all()
+
+
+def _method_rows(
+    part: xr.Dataset, columns: Mapping[str, np.ndarray], metrics: Sequence[str], own: str
+) -> list[Row]:
     """Return a row for each method, the smallest RMSE first."""
-    whole = part.sel(region=EVERYWHERE, season="all")
     extra = extra_digits(part)
     methods = [str(name) for name in part["method"].values]
-    best = {m: best_of(whole["value"].sel(metric=m).values, m) for m in metrics}
+    best = {m: best_of(columns[m][0], m) for m in metrics}
     rows = []
-    for place in np.argsort(whole["value"].sel(metric="rmse").values, kind="stable"):
-        method = whole.isel(method=int(place))
+    for place in np.argsort(columns["rmse"][0], kind="stable"):
         cells = [
-            _cell(method.sel(metric=m), m, extra, is_best=bool(best[m][place])) for m in metrics
+            _cell(columns[m][:, place], m, extra, is_best=bool(best[m][place])) for m in metrics
         ]
         rows.append(Row(methods[place], cells, is_own=methods[place] == own))
     return rows
 
 
-def _cell(scalar: xr.Dataset, metric: str, extra: int, *, is_best: bool) -> Cell:
-    value, low, high = (float(scalar[end]) for end in SCALARS)
+def _cell(ends: np.ndarray, metric: str, extra: int, *, is_best: bool) -> Cell:
+    value, low, high = map(float, ends)
     note = ""
     if np.isfinite([value, low, high]).all() and low < high:
         note = f"{number(low, metric, extra)} to {number(high, metric, extra)}"
@@ -177,24 +192,23 @@ def _split(part: xr.Dataset, own: str, dim: str) -> str:
     other = {"season": {"region": EVERYWHERE}, "region": {"season": "all"}}[dim]
     keys = [str(key) for key in (SEASONS if dim == "season" else part["region"].values)]
     found = part["value"].sel(other)
-    keys = [key for key in keys if found.sel({dim: key, "metric": "rmse"}).notnull().any()]
+    scored = found.sel({"metric": "rmse", dim: keys}).notnull().any("method").values
+    keys = [key for key, is_scored in zip(keys, scored, strict=True) if is_scored]
     if len(keys) < 2:
         return ""
     tables, extra = [], extra_digits(part)
     for metric in ("rmse", "skill"):
-        values = found.sel({"metric": metric})
-        if not values.notnull().any():
+        values = found.sel({"metric": metric, dim: keys}).transpose(dim, "method").values
+        if np.isnan(values).all():
             continue
-        best = {key: best_of(values.sel({dim: key}).values, metric) for key in keys}
+        best = np.stack([best_of(of_key, metric) for of_key in values])
         rows = []
         for place, method in enumerate(map(str, part["method"].values)):
-            numbers = values.sel({"method": method})
             cells = [
-                Cell(
-                    number(float(numbers.sel({dim: key})), metric, extra),
-                    is_best=bool(best[key][place]),
+                Cell(number(value, metric, extra), is_best=is_best)
+                for value, is_best in zip(
+                    values[:, place].tolist(), best[:, place].tolist(), strict=True
                 )
-                for key in keys
             ]
             rows.append(Row(method, cells, is_own=method == own))
         unit = f" ({spelled(part['units'].item())})" if metric == "rmse" else ""

@@ -79,7 +79,11 @@ class Table:
 
 
 def write_report(
-    scores: xr.Dataset, folder: Path, provenance: Mapping[str, str] | None = None
+    scores: xr.Dataset,
+    folder: Path,
+    provenance: Mapping[str, str] | None = None,
+    *,
+    maps: bool = True,
 ) -> None:
     """Write ``scores.md``, ``scores.json``, ``scores.nc`` and ``report.html``.
 
@@ -91,13 +95,15 @@ def write_report(
         See ``table.blank``.
     provenance
         What the scores were made of, by term, for the page and the NetCDF file.
+    maps
+        Whether the page shows maps; the NetCDF file has their fields in any case.
     """
     told = dict(provenance or {})
     main = Table.of(scores)
     texts = {
         "scores.md": markdown(main),
         "scores.json": _json(main.as_dict(), _records(scores)),
-        "report.html": render(scores, provenance=list(told.items())),
+        "report.html": render(scores, provenance=list(told.items()), maps=maps),
     }
     folder.mkdir(parents=True, exist_ok=True)
     parts = {name: folder / f".{name}.part" for name in FILES}

@@ -64,7 +64,8 @@ def run(config: EvalConfig) -> xr.Dataset:
             ssim=config.ssim,
         )
         scores = evaluate(prediction, truth, options).assign_attrs(notes)
-        write_report(scores, config.output, _provenance(config, prediction, checkpoint, past))
+        told_of = _provenance(config, prediction, checkpoint, past)
+        write_report(scores, config.output, told_of, maps=config.maps)
     return scores
 
 
@@ -223,3 +224,8 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
         raise NotADirectoryError(
             f"Wanted a folder for the scores, got {folder}, which is a file. Choose another name."
         )
+    # A place that cannot be used is told before the evaluation, not after it.
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        path.rmdir()

@@ -104,14 +104,13 @@ def _best_method(whole: xr.Dataset, own: str) -> str:
 def _not_best(whole: xr.Dataset, own: str) -> str:
     """Return the metrics in which another method is better."""
     others = []
-    for metric, row in METRICS.items():
-        if metric in (*RIVALS.values(), "rmse"):
-            continue
-        values = whole["value"].sel(metric=metric)
-        best = best_of(values.values, metric)
-        if best.any() and not best[list(values["method"].values).index(own)]:
-            winner = str(values["method"].values[best.argmax()])
-            others.append(f"{row.title} ({winner})")
+    methods = [str(name) for name in whole["method"].values]
+    judged = [m for m in METRICS if m not in (*RIVALS.values(), "rmse")]
+    columns = whole["value"].sel(metric=judged).transpose("metric", "method").values
+    for metric, values in zip(judged, columns, strict=True):
+        best = best_of(values, metric)
+        if best.any() and not best[methods.index(own)]:
+            others.append(f"{METRICS[metric].title} ({methods[best.argmax()]})")
     if len(others) > _LISTED:
         others[_LISTED:] = [f"and {len(others) - _LISTED} more of the metrics below"]
     return f"Others are better in: {', '.join(others)}." if others else ""

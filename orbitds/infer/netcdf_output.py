@@ -1,6 +1,5 @@
 """NetCDF files that are put together of finished units: one, or one for each year or month."""
 
-import gc
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
@@ -10,6 +9,7 @@ import dask.array
 import netCDF4
 import numpy as np
 import xarray as xr
+from xarray.backends import NetCDF4DataStore
 
 from orbitds.infer.claims import Claims
 from orbitds.infer.job import Job
@@ -164,14 +164,13 @@ def _write_skeleton(path: Path, fine: xr.Dataset, time: str | None) -> None:
         }
     )
     remove([path])
-    values = empty.to_netcdf(
-        path,
-        engine="netcdf4",
-        unlimited_dims=[time] if time else [],
-        compute=False,  # the zeros are never written
-    )
-    del values
-    gc.collect()  # the handle of the file hangs on them
+    # Not `to_netcdf(compute=False)`: that keeps the file open until all that hangs on it is
+    # collected, which takes longer than the rest. The zeros are never written.
+    store = NetCDF4DataStore.open(path, mode="w")
+    try:
+        empty.dump_to_store(store, unlimited_dims=[time] if time else [])
+    finally:
+        store.close()
 
 
 def _periods(job: Job) -> dict[Path, range]:

@@ -3,11 +3,10 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import replace
 
@@ -17,7 +16,9 @@ import pytest
 import xarray as xr
 import yaml
 
+from orbitds import cli
 from orbitds.data import plan as plan_module
+from orbitds.data import prepare as prepare_module
 from orbitds.data import source as source_module
 from orbitds.data.pair import open_pair
 from orbitds.data.prepare import prepare
@@ -25,6 +26,7 @@ from orbitds.data.recipe import Recipe
 from orbitds.data.stats import statistics as statistics_of
 from orbitds.data.store import open_store, read_about, store_statistics
 from orbitds.normalize import Statistics
+from tests.forking import CONTEXT, begin, ended
 
 
 @pytest.fixture
@@ -299,43 +301,30 @@ def _stop(*_, **__):
     raise Stopped
 
 
-CHILD = """
-    import sys, time
-    from pathlib import Path
-    import orbitds.data.plan as plan_module
-    import orbitds.data.prepare as module
-    from orbitds.data.recipe import Recipe
-
+def slowly(pair, output, wait, ready):
+    """Make a store of short blocks, which take their time to be written."""
     plan_module._block_times = lambda *_: 5
-    pair, output, wait = sys.argv[1:]
-    print("ready", flush=True)
-    original = module._write
+    original = prepare_module._write
 
-    def slowly(*arguments):
-        time.sleep(float(wait))
+    def write(*arguments):
+        time.sleep(wait)
         return original(*arguments)
 
-    module._write = slowly
-    module.prepare(Recipe(pair=pair), Path(output))
-"""
+    prepare_module._write = write
+    ready.set()
+    prepare(Recipe(pair=str(pair)), output)
 
 
 def killed(folder, output, after, wait):
-    """Run a process and kill it so many seconds after it began to work; whether it was killed."""
-    code = textwrap.dedent(CHILD)
-    command = [sys.executable, "-c", code, folder / "pair.yaml", output, str(wait)]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"SOURCE_DATE_EPOCH": "0"},
-    )
-    process.stdout.readline()
+    """Kill a process so many seconds after it began to work; return whether it was killed."""
+    ready, log = CONTEXT.Event(), folder / "killed.log"
+    process = begin(slowly, folder / "pair.yaml", output, wait, ready, log=log)
+    assert ready.wait(60)
     time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    _, error = process.communicate()
-    assert process.returncode in (0, -signal.SIGKILL), error.decode()
-    return process.returncode != 0
+    process.kill()
+    code = ended(process)
+    assert code in (0, -signal.SIGKILL), log.read_text()
+    return code != 0
 
 
 def check_kills(files, times):
@@ -363,12 +352,11 @@ def test_a_run_killed_at_any_moment_goes_on(files, small_blocks, fixed_date):
 @pytest.mark.parametrize("stop", range(4))
 def test_nothing_finished_is_done_again(files, small_blocks, fixed_date, monkeypatch, stop):
     """Stopped before a block is read, between its two shards, before it is noted, at the end."""
-    from orbitds.data import prepare as module
     from orbitds.data.journal import Journal
 
     prepare(recipe(files), files / "whole.zarr")
     store, read, armed = files / "store.zarr", [], [True]
-    original = module.read_block
+    original = prepare_module.read_block
 
     def counting(source, steps, *, workers):
         read.append(steps.start // 5)
@@ -376,14 +364,14 @@ def test_nothing_finished_is_done_again(files, small_blocks, fixed_date, monkeyp
             raise Stopped
         return original(source, steps, workers=workers)
 
-    monkeypatch.setattr(module, "read_block", counting)
+    monkeypatch.setattr(prepare_module, "read_block", counting)
     with monkeypatch.context() as patch:
         if stop == 1:
-            patch.setattr(module, "GROUPS", ("coarse", "nowhere"))
+            patch.setattr(prepare_module, "GROUPS", ("coarse", "nowhere"))
         if stop == 2:
             patch.setattr(Journal, "finish", _stop)
         if stop == 3:
-            patch.setattr(module, "finish_store", _stop)
+            patch.setattr(prepare_module, "finish_store", _stop)
         with pytest.raises((Stopped, KeyError)):
             prepare(recipe(files), store)
     armed.clear()
@@ -403,12 +391,11 @@ def test_nothing_finished_is_done_again(files, small_blocks, fixed_date, monkeyp
 
 
 def test_a_finished_block_that_lost_its_file_is_made_again(files, small_blocks, fixed_date):
-    from orbitds.data import prepare as module
 
     prepare(recipe(files), files / "whole.zarr")
     store = files / "store.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_finish", _stop)
+        patch.setattr(prepare_module, "_finish", _stop)
         with pytest.raises(Stopped):
             prepare(recipe(files), store)
     (store / "fine/values/c/4/0/0/0").write_bytes(b"short")
@@ -452,30 +439,25 @@ def test_what_is_no_store_is_left_alone(files):
     assert (files / "store.zarr/precious").read_text(encoding="utf-8") == "x"
 
 
+def on_full_disk(limit, arguments):
+    """Carry out a command that can write files of so many bytes."""
+    plan_module._block_times = lambda *_: 5
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.argv = ["orbitds", *map(str, arguments)]
+    cli.main()
+
+
 def test_a_full_disk_names_the_file_and_goes_on_later(files, small_blocks, fixed_date):
     prepare(recipe(files), files / "whole.zarr")
     largest = max((files / "whole.zarr").rglob("c/*/0/0/0"), key=lambda path: path.stat().st_size)
     limit = largest.stat().st_size - 1
-    code = (
-        "import resource, signal, sys\n"
-        "import orbitds.data.plan as plan_module\n"
-        "plan_module._block_times = lambda *_: 5\n"
-        "from orbitds.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        "main()\n"
-    )
     arguments = ["prepare", "--pair", files / "pair.yaml", "--output", files / "store.zarr"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"COLUMNS": "1000"},
-    )
-    assert done.returncode == 1
-    assert "File too large" in done.stderr
-    assert str(largest.relative_to(files / "whole.zarr")) in done.stderr
+    log = files / "full.log"
+    process = begin(on_full_disk, limit, arguments, log=log, environment={"COLUMNS": "1000"})
+    assert ended(process) == 1
+    assert "File too large" in log.read_text()
+    assert str(largest.relative_to(files / "whole.zarr")) in log.read_text()
     prepare(recipe(files), files / "store.zarr")
     assert content(files / "store.zarr") == content(files / "whole.zarr")
 

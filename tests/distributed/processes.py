@@ -6,9 +6,9 @@ from collections.abc import Callable
 from queue import Empty
 
 import torch
-import torch.multiprocessing as mp
 
 from orbitds.train.launch import free_port
+from tests.forking import CONTEXT
 
 LIMIT_S = 120
 
@@ -19,11 +19,11 @@ def run(function: Callable, world: int, *arguments):
     Processes find what torchrun would tell them in their environment. A failure in one is raised
     here with its traceback. The function must be importable: a module's own, no inner one.
     """
-    context = mp.get_context("spawn")
-    answers = context.Queue()
-    port = free_port()
+    answers = CONTEXT.Queue()
+    shared = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    told = os.environ | {name: str(value) for name, value in shared.items()}
     started = [
-        context.Process(target=_call, args=(function, rank, world, port, answers, arguments))
+        CONTEXT.Process(target=_call, args=(function, rank, told, answers, arguments))
         for rank in range(world)
     ]
     for process in started:
@@ -44,14 +44,10 @@ def run(function: Callable, world: int, *arguments):
     return [given[rank] for rank in range(world)]
 
 
-def _call(function, rank, world, port, answers, arguments):
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+def _call(function, rank, environment, answers, arguments):
+    # not what it was when their server began
+    os.environ.clear()
+    os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
     torch.set_num_threads(1)
     try:
         answers.put((rank, function(rank, *arguments), None))

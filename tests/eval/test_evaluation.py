@@ -28,7 +28,7 @@ def test_the_frame_knows_degrees_at_the_middle_of_the_grid():
 
 
 def test_layout_units_and_chunks_make_no_difference(monkeypatch):
-    prediction, truth = rainy(50)
+    prediction, truth = rainy(20)
     expected = evaluate(prediction, truth)
     celsius = truth.copy()
     celsius[TEMPERATURE] = (truth[TEMPERATURE] - 273.15).assign_attrs(units="degC")

@@ -50,6 +50,13 @@ def panels(figure):
     return [axes for axes in figure.axes if axes.get_title()]
 
 
+def marks(axes):
+    """Labels of the meridians and of the parallels."""
+    return tuple(
+        [label.get_text() for label in axis.get_ticklabels()] for axis in (axes.xaxis, axes.yaxis)
+    )
+
+
 def pixels(figure, axes):
     """Colours, 0-255, inside each of the panels, without their frames."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -161,6 +168,11 @@ def test_four_maps_share_their_colours_and_tell_the_error(figures, tmp_path):
     assert limits[0][0] == -limits[0][1]
     assert error.collections[0].get_clim() == pytest.approx((-0.5, 0.5))
     assert [axes.collections[0].get_cmap().name for axes in (third, error)] == ["RdBu_r", "PuOr_r"]
+    for axes in panels(figure):
+        assert marks(axes) == (
+            ["120°W", "60°W", "0°", "60°E", "120°E"],
+            ["60°S", "30°S", "0°", "30°N", "60°N"],
+        )
     bars = [axes.child_axes[0].get_ylabel() for axes in panels(figure)]
     assert bars == ["m s$^{-1}$"] * 4
 
@@ -198,6 +210,10 @@ def test_a_region_across_the_date_line_is_one_map(figures, tmp_path):
         middle = axes.projection.transform_point(-180, 55, PlateCarree())
         assert middle == pytest.approx((0, 55), abs=1e-9)
         assert axes.get_aspect() == pytest.approx(1 / np.cos(np.deg2rad(55)))
+        assert marks(axes) == (
+            ["170°E", "175°E", "180°", "175°W", "170°W"],
+            ["45°N", "50°N", "55°N", "60°N", "65°N"],
+        )
     assert blank(figures[0]) == [0, 0, 0, 0]
     assert "RMSE 0.0" in panels(figures[0])[-1].get_title()
 

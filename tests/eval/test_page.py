@@ -118,6 +118,13 @@ def test_maps_are_drawn_where_they_can_be():
     assert len(text) < 2e6
 
 
+def test_maps_can_be_left_out():
+    text = render(example(), maps=False)
+    assert "data:image" not in text
+    assert "orbitds[maps]" not in text
+    assert text.count("<svg") == render(without_maps(example())).count("<svg") > 0
+
+
 def test_without_the_extra_the_page_says_what_is_missing(no_maps):
     text = render(example())
     assert "data:image" not in text

@@ -1,22 +1,20 @@
 """Jobs that are killed go on, and leave the bytes of one that was not; so do several at once."""
 
 import hashlib
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import xarray as xr
 
+from orbitds import cli
+from orbitds.infer import job
 from orbitds.stop import EXIT_CODE
-from tests.infer import working
+from tests.forking import begin, ended
 
-ROOT = Path(__file__).parents[2]
 # One time of two variables on 21 x 33 cells: 12 units.
 ONE_TIME = 2 * 4 * 21 * 33
 FORMATS = {
@@ -27,66 +25,39 @@ FORMATS = {
 }
 
 
+def carry_out(arguments, unit_bytes):
+    """Do what the command does, in units so small."""
+    job.UNIT_BYTES = unit_bytes
+    sys.argv = ["orbitds", *arguments]
+    cli.main()
+
+
 class Starter:
-    """Starts commands in processes of their own."""
+    """Starts inference in processes of its own."""
 
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", working.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        )
+    def __init__(self, checkpoint):
+        self._checkpoint = str(checkpoint)
 
-    def start(self, folder, *flags, unit_bytes=ONE_TIME, environment=None):
-        """Start inference of the folder's coarse.nc; return the number of the process."""
+    def start(self, folder, *flags, environment=None):
+        """Start inference of the coarse.nc beside a folder into the folder; return the process."""
         output, *flags = flags
-        arguments = ["infer", str(folder.parent / "coarse.nc"), "--checkpoint", CHECKPOINT[0]]
+        arguments = ["infer", str(folder.parent / "coarse.nc"), "--checkpoint", self._checkpoint]
         arguments += ["--output", str(folder / output), "--device", "cpu", *flags]
-        return int(
-            self._ask(
-                json.dumps(
-                    {
-                        "arguments": arguments,
-                        "unit_bytes": unit_bytes,
-                        "log": str(folder.parent / f"{folder.name}.log"),
-                        "environment": environment or {},
-                    }
-                )
-            )
-        )
-
-    def ended(self, number):
-        """Wait for a process; return its exit code, negative for a signal."""
-        return int(self._ask(f"wait {number}"))
+        log = folder.parent / f"{folder.name}.log"
+        return begin(carry_out, arguments, ONE_TIME, log=log, environment=environment or {})
 
     def run(self, folder, *flags, **how):
-        return self.ended(self.start(folder, *flags, **how))
-
-    def _ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline()
-
-
-CHECKPOINT = []
-
-
-@pytest.fixture(scope="module")
-def starter():
-    started = Starter()
-    yield started
-    started.process.stdin.close()
-    started.process.stdout.close()
-    started.process.wait(timeout=60)
+        return ended(self.start(folder, *flags, **how))
 
 
 @pytest.fixture
-def place(tmp_path, coarse, checkpoint_folder):
+def starter(checkpoint_folder):
+    return Starter(checkpoint_folder)
+
+
+@pytest.fixture
+def place(tmp_path, coarse):
     """A folder beside the input; what is written lies in folders within."""
-    CHECKPOINT[:] = [str(checkpoint_folder)]
     coarse.to_netcdf(tmp_path / "coarse.nc")
     return tmp_path
 
@@ -113,10 +84,10 @@ def killed(starter, folder, flags, seconds, kills, luck):
     """Kill a job so often at random moments, then let it end; return how many times it began."""
     begun = 0
     for _ in range(kills):
-        number = starter.start(folder, *flags, "--resume")
+        process = starter.start(folder, *flags, "--resume")
         time.sleep(luck.uniform(0, seconds))
-        os.kill(number, signal.SIGKILL)
-        assert starter.ended(number) in (-signal.SIGKILL, 0)
+        process.kill()
+        assert ended(process) in (-signal.SIGKILL, 0)
         begun += any(folder.iterdir())
     assert starter.run(folder, *flags, "--resume") == 0, folder.with_suffix(".log").read_text()
     return begun
@@ -149,8 +120,10 @@ def test_processes_share_an_output(starter, place, form):
     wanted, _ = whole(starter, place, FORMATS[form])
     folder = place / "shared"
     folder.mkdir()
-    numbers = [starter.start(folder, *FORMATS[form], "--share", f"{rank}/3") for rank in (1, 2, 3)]
-    assert [starter.ended(number) for number in numbers] == [0, 0, 0]
+    processes = [
+        starter.start(folder, *FORMATS[form], "--share", f"{rank}/3") for rank in (1, 2, 3)
+    ]
+    assert [ended(process) for process in processes] == [0, 0, 0]
     assert contents(folder) == wanted
     # one that comes late finds that nothing is left to do
     assert starter.run(folder, *FORMATS[form], "--share", "2/3") == 0
@@ -166,16 +139,18 @@ def test_processes_that_share_are_killed_too(starter, place, form):
         folder = place / str(attempt)
         folder.mkdir()
         for _ in range(3):
-            numbers = [
+            processes = [
                 starter.start(folder, *FORMATS[form], "--share", f"{rank}/2") for rank in (1, 2)
             ]
             time.sleep(luck.uniform(0, seconds))
-            for number in numbers:
-                os.kill(number, signal.SIGKILL)
-                starter.ended(number)
-        numbers = [starter.start(folder, *FORMATS[form], "--share", f"{rank}/2") for rank in (1, 2)]
+            for process in processes:
+                process.kill()
+                ended(process)
+        processes = [
+            starter.start(folder, *FORMATS[form], "--share", f"{rank}/2") for rank in (1, 2)
+        ]
         log = folder.with_suffix(".log")
-        assert [starter.ended(number) for number in numbers] == [0, 0], log.read_text()
+        assert [ended(process) for process in processes] == [0, 0], log.read_text()
         assert contents(folder) == wanted
 
 
@@ -183,9 +158,9 @@ def test_the_same_command_twice_at_once(starter, place):
     wanted, _ = whole(starter, place, FORMATS["zarr"])
     folder = place / "twice"
     folder.mkdir()
-    numbers = [starter.start(folder, *FORMATS["zarr"], "--resume") for _ in range(2)]
+    processes = [starter.start(folder, *FORMATS["zarr"], "--resume") for _ in range(2)]
     log = place / "twice.log"
-    assert [starter.ended(number) for number in numbers] == [0, 0], log.read_text()
+    assert [ended(process) for process in processes] == [0, 0], log.read_text()
     assert contents(folder) == wanted
 
 
@@ -210,19 +185,19 @@ def test_a_signal_keeps_what_is_finished(starter, place, name):
     wanted, _ = whole(starter, place, FORMATS["netcdf"])
     folder = place / "stopped"
     folder.mkdir()
-    number = starter.start(folder, *FORMATS["netcdf"])
+    process = starter.start(folder, *FORMATS["netcdf"])
     units = folder / ".fine.nc.job" / "units"
     while not units.exists() or not any(units.glob("*.json")):
         time.sleep(0.001)
-    os.kill(number, getattr(signal, name))
+    os.kill(process.pid, getattr(signal, name))
     log = place / "stopped.log"
-    assert starter.ended(number) == EXIT_CODE, log.read_text()
+    assert ended(process) == EXIT_CODE, log.read_text()
     told = log.read_text()
     assert f"units and stopped: got {name}. Start the same command with --resume" in told
     finished = {path.name: path.stat().st_mtime_ns for path in units.glob("*.json")}
     assert 0 < len(finished) < 12
-    number = starter.start(folder, *FORMATS["netcdf"], "--resume")
-    assert starter.ended(number) == 0
+    process = starter.start(folder, *FORMATS["netcdf"], "--resume")
+    assert ended(process) == 0
     assert contents(folder) == wanted
     assert f"{12 - len(finished)} of 12 units, " in log.read_text()
 

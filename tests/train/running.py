@@ -1,6 +1,5 @@
-"""A small run in a process of its own: python tests/train/running.py FOLDER [--resume] [--gpu]."""
+"""A small run, for processes of their own."""
 
-import sys
 from pathlib import Path
 
 from orbitds.config import ModelConfig, OptimConfig, SaveConfig, TrainConfig
@@ -47,14 +46,11 @@ ON_GPU = {
 }
 
 
-def main(folder: str, *flags: str) -> None:
-    """Train in a folder, as the command does."""
-    pair = synthetic_pair(rows=7, columns=11, factor=3)
-    loop.open_pair = {"synthetic": pair}.__getitem__
-    config = CONFIG.model_copy(update=ON_GPU) if "--gpu" in flags else CONFIG
-    print("ready", flush=True)  # noqa: T201  whoever started it waits for this line
-    loop.run(config, Path(folder), resume="--resume" in flags)
+PAIR = synthetic_pair(rows=7, columns=11, factor=3)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def main(folder: Path, device: str) -> None:
+    """Train in a folder, as the command does; go on from what is there."""
+    loop.open_pair = {"synthetic": PAIR}.__getitem__
+    config = CONFIG.model_copy(update=ON_GPU) if device == "cuda" else CONFIG
+    loop.run(config, folder, resume=True)

@@ -4,10 +4,7 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,31 +12,23 @@ from safetensors.torch import load_file
 
 from orbitds.train import loop
 from orbitds.train.stop import EXIT_CODE
+from tests import forking
 from tests.train import running
 
-ROOT = Path(__file__).parents[2]
-PATHS = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+def started(folder, device="cpu", **environment):
+    """Start a run that goes on from what is in the folder."""
+    log = told_of(folder)
+    return forking.begin(running.main, folder, device, log=log, environment=environment)
 
 
-def started(folder, *flags, **environment):
-    """Start a run that goes on from what is in the folder, and wait until it does so."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", running.__file__, folder, "--resume", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS} | environment,
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line == "ready\n", process.communicate()
-    return process
+def told_of(folder):
+    """Return the file of what the processes of a folder have said."""
+    return folder.with_name(f"{folder.name}.said")
 
 
-def ended(process):
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
+def ended(folder, process, code=0):
+    assert forking.ended(process) == code, told_of(folder).read_text()
 
 
 def results(folder):
@@ -56,25 +45,23 @@ def whole(tmp_path_factory):
     """What a run that was never stopped leaves, and how long it took."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     process, start = started(folder), time.monotonic()
-    ended(process)
+    ended(folder, process)
     return results(folder), time.monotonic() - start
 
 
-def killed(folder, kills, seconds, seed, *flags):
+def killed(folder, kills, seconds, seed, device="cpu"):
     """Kill a run so often, at random moments; return the steps of its states at these."""
     moments, luck = [], random.Random(seed)
     while len(moments) < kills:
-        process = started(folder, *flags)
-        try:
-            process.communicate(timeout=luck.uniform(0, seconds / 3))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            moments.append(sorted(path.name for path in folder.glob("states/*")))
-        else:
-            assert process.returncode == 0
+        process = started(folder, device)
+        process.join(luck.uniform(0, seconds / 3))
+        if process.exitcode is not None:
+            ended(folder, process)
             break
-    ended(started(folder, *flags))
+        process.kill()
+        forking.ended(process)
+        moments.append(sorted(path.name for path in folder.glob("states/*")))
+    ended(folder, started(folder, device))
     return moments
 
 
@@ -97,10 +84,10 @@ def test_runs_killed_again_and_again_go_on(whole, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_runs_killed_on_a_gpu_go_on(tmp_path):
-    process, start = started(tmp_path / "whole", "--gpu"), time.monotonic()
-    ended(process)
+    process, start = started(tmp_path / "whole", "cuda"), time.monotonic()
+    ended(tmp_path / "whole", process)
     whole, seconds = results(tmp_path / "whole"), time.monotonic() - start
-    states = [step for step in killed(tmp_path / "run", 6, 3 * seconds, 7, "--gpu") if step]
+    states = [step for step in killed(tmp_path / "run", 6, 3 * seconds, 7, "cuda") if step]
     assert states  # some were killed after a state
     assert results(tmp_path / "run") == whole
 
@@ -111,15 +98,14 @@ def test_a_signal_saves_and_leaves(whole, tmp_path, name):
     process = started(folder)
     while not (folder / "log.jsonl").exists() or not (folder / "log.jsonl").read_bytes():
         time.sleep(0.01)
-    process.send_signal(getattr(signal, name))
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == EXIT_CODE, out + err
+    os.kill(process.pid, getattr(signal, name))
+    ended(folder, process, EXIT_CODE)
     lines = (folder / "log.jsonl").read_text().splitlines()
     state = (folder / "states" / "latest").read_text().strip()
     # the state is that of the last step in the log: nothing is lost
     assert state == f"step-{json.loads(lines[-1])['step']:08d}"
     assert len(lines) < 24
-    ended(started(folder))
+    ended(folder, started(folder))
     assert results(folder) == whole[0]
 
 
@@ -127,38 +113,30 @@ def test_a_signal_saves_and_leaves(whole, tmp_path, name):
 def test_a_run_leaves_before_its_job_ends(whole, tmp_path):
     folder = tmp_path / "run"
     process = started(folder, SLURM_JOB_END_TIME=str(time.time() + 100))  # 300 s are wanted
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == EXIT_CODE, out + err
+    ended(folder, process, EXIT_CODE)
     assert 1 <= len((folder / "log.jsonl").read_text().splitlines()) <= 2
-    ended(started(folder))
+    ended(folder, started(folder))
     assert results(folder) == whole[0]
 
 
 @pytest.mark.slow
 def test_a_finished_run_has_nothing_left_to_do(whole, tmp_path):
-    ended(started(tmp_path / "run"))
-    ended(started(tmp_path / "run"))
+    for _ in range(2):
+        ended(tmp_path / "run", started(tmp_path / "run"))
     assert results(tmp_path / "run") == whole[0]
 
 
 @pytest.mark.slow
 def test_a_damaged_state_is_told_and_the_one_before_it_taken(whole, tmp_path):
     folder = tmp_path / "run"
-    ended(started(folder))
+    ended(folder, started(folder))
     state = folder / "states" / "step-00000024"
     shard = next(state.glob("*.safetensors"))
     spoilt = bytearray(shard.read_bytes())
     spoilt[-3] ^= 1
     shard.write_bytes(spoilt)
-    process = subprocess.run(
-        [sys.executable, running.__file__, folder, "--resume"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS},
-    )
-    assert process.returncode == 0, process.stderr
-    assert "The state of step 24 is damaged" in process.stderr
+    ended(folder, started(folder))
+    assert "The state of step 24 is damaged" in told_of(folder).read_text()
     assert results(folder) == whole[0]
 
 
