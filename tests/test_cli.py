@@ -622,8 +622,8 @@ def _arguments(config, stage):
         if value is None:  # not given
             continue
         if isinstance(value, bool):
-            group, dot, last = flag.rpartition(".")
-            words.append(flag if value else f"{group}{dot}no-{last}")
+            group, dot, last = flag.removeprefix("--").rpartition(".")
+            words.append(flag if value else f"--{group}{dot}no-{last}")
         elif isinstance(value, tuple):
             words += [word for item in value for word in (flag, item)]
         elif isinstance(value, dict):
