@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from orbitds.metrics import steps
 from orbitds.metrics.bands import Found, Goal, add_bands
+from orbitds.metrics.cells import Strip
 from orbitds.metrics.checks import check_fields, check_kin, check_times
 from orbitds.metrics.frame import Frame, Traits, When
 from orbitds.metrics.steps import RegionSums, Step
 
 # Cells of a field that are worked on at once: a few times, or one large field.
-CHUNK_CELLS = 2**22
+CHUNK_CELLS = 2**23
 # Parts of the cells that are worked on side by side; how many does not depend on the machine.
 SHARES = 8
 Fields = dict[str, Float[Tensor, "T H W"]]
@@ -134,30 +136,25 @@ class Scores:
         keys = sorted(key for found, key in self.sums if found == kind)
         return {key: self.sums[kind, key] for key in keys}
 
-    def _put_found(self, found: Found, blocks: RegionSums, when: Sequence[When]) -> None:
+    def _put_found(self, found: Found, coarse: RegionSums, when: Sequence[When]) -> None:
         """Add the sums over patches of times of one month, and those over coarse cells."""
-        by_region = found.moments @ self.frame.cells.members.T
-        sums = dict(zip(found.names, by_region.unbind(dim=1), strict=True))
-        rows = ["weight", "truth", *(f"error|{method}" for method in self.methods)]
-        series = torch.stack([sums[row][:, 0] for row in rows], dim=1)
-        for at, row in zip(when, series, strict=True):
+        for at, row in zip(when, found.series, strict=True):
             self._put(("steps", at.label), row.clone())
-        self._put_rows("regions", sums | blocks, when)
-        self._put(("tails", when[0].season), found.tails)
-        self._put((MONTHLY, when[0].month_label), found.tails.sum(dim=1))
+        self.names["regions"] = (*found.names, *coarse)
+        by_region = found.moments @ self.frame.cells.members.T
+        for row, (label, places) in zip(by_region, _blocks(when), strict=True):
+            own = [values[places].sum(dim=0) for values in coarse.values()]
+            self._put(("regions", label), torch.cat([row, torch.stack(own)]) if own else row)
+        tails = found.tails.unflatten(1, (self.frame.cells.patches, -1))
+        self._put(("tails", when[0].season), tails)
+        self._put((MONTHLY, when[0].month_label), tails.sum(dim=1))
         if self.members:
             self._put(("ranks", ""), found.ranks)
 
-    def _put_rows(self, kind: str, sums: RegionSums, when: Sequence[When]) -> None:
-        """Add sums over regions, whose names are those of the rows."""
-        self.names[kind] = tuple(sums)
-        self._put_blocks(kind, torch.stack(list(sums.values()), dim=1), when)
-
     def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: Sequence[When]) -> None:
         """Add values of times to their blocks."""
-        for block in dict.fromkeys(at.block for at in when):
-            places = [place for place, at in enumerate(when) if at.block == block]
-            self._put((kind, block), values[places].sum(dim=0))
+        for label, places in _blocks(when):
+            self._put((kind, label), values[places].sum(dim=0))
 
     def _goal(self, at: When, dtype: torch.dtype) -> Goal:
         """Return the sums by cell of the season and year of a time; nothing at first."""
@@ -195,13 +192,18 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
     """Add times of one month to the scores of a variable, and perhaps to those of its logarithm."""
     frame = forms[0].frame
     goals = [scores._goal(when[0], step.truth.dtype) for scores in forms]
-    bands = step.cells.bands(len(when))
-    size = -(-len(bands) // SHARES)
-    shares = [bands[start : start + size] for start in range(0, len(bands), size)]
+    strips = step.cells.strips
+    size = -(-len(strips) // SHARES)
+    shares = [strips[start : start + size] for start in range(0, len(strips), size)]
     places = [place for place, at in enumerate(when) if at.is_detailed]
 
-    def add_share(share: Sequence[tuple[int, slice]]) -> list[Found]:
-        return add_bands((step.band(*band) for band in share), step.cells.patches, goals)
+    blocks = [times for _, times in _blocks(when)]
+
+    def add_share(share: Sequence[Strip]) -> list[Found]:
+        sizes = len(blocks), len(when), frame.cells.patches, forms[0].members
+        found = [Found.nothing(goal, *sizes) for goal in goals]
+        add_bands((band for strip in share for band in step.bands(strip, blocks)), goals, found)
+        return found
 
     def tasks() -> Iterator[Callable[[], Any]]:
         yield from (partial(add_share, share) for share in shares)
@@ -219,11 +221,13 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
     for scores, (found, *others) in zip(forms, zip(*parts, strict=True), strict=True):
         for other in others:
             found.take(other)
-        blocks = steps.block_errors(step, frame) if scores is forms[0] else {}
-        scores._put_found(found, blocks, when)
+        coarse = steps.block_errors(step, frame) if scores is forms[0] else {}
+        scores._put_found(found, coarse, when)
         if places:
             detailed = [when[place] for place in places]
-            scores._put_rows("structure", next(structure) | next(structure), detailed)
+            sums = next(structure) | next(structure)
+            scores.names["structure"] = tuple(sums)
+            scores._put_blocks("structure", torch.stack(list(sums.values()), dim=1), detailed)
             for kind, values in next(structure).items():
                 scores._put_blocks(kind, values, detailed)
 
@@ -241,3 +245,13 @@ def _chunks(when: Sequence[When], cells: int) -> Iterator[slice]:
         if ends or stop - start == most:
             yield slice(start, stop)
             start = stop
+
+
+def _blocks(when: Sequence[When]) -> list[tuple[str, slice]]:
+    """Return runs of times of one block, with its label."""
+    runs, start = [], 0
+    for label, times in groupby(when, key=lambda at: at.block):
+        stop = start + len(list(times))
+        runs.append((label, slice(start, stop)))
+        start = stop
+    return runs

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
 COUNT = 4096
@@ -46,13 +46,13 @@ class Bins:
             )
         return Bins(float(np.log1p(self.low)), float(np.log1p(self.high)), count=self.count)
 
-    def index(self, values: Float[Tensor, "*T N"]) -> Int64[Tensor, "*T N"]:
-        """Return the bin of each value; missing values have any."""
+    def index(self, values: Float[Tensor, "*T N"]) -> Int32[Tensor, "*T N"]:
+        """Return the bin of each value, none of which is missing."""
         if self.is_log1p:
             return self.logarithm().index(values.clamp(min=self.low).log1p())
-        scaled = ((values - self.low) * (self.count / (self.high - self.low))).nan_to_num_(0.0)
+        scaled = (values - self.low).mul_(self.count / (self.high - self.low))
         # clamped as floats: what is infinite has no integer
-        return scaled.clamp_(0, self.count - 1).long()
+        return scaled.clamp_(0, self.count - 1).int()
 
 
 def add_to_histogram(
