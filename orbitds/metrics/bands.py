@@ -51,10 +51,10 @@ class Band:
 
     @cached_property
     def count(self) -> Float[Tensor, "N"]:
-        """Number of times with a truth, float64."""
+        """Number of times with a truth."""
         if self.valid is None:
-            return torch.full_like(self.strip.weight, self.values.shape[1])
-        return self.valid.sum(dim=0, dtype=torch.float64)
+            return self.values.new_full(self.strip.weight.shape, self.values.shape[1])
+        return self.valid.sum(dim=0, dtype=self.values.dtype)
 
     @property
     def areas(self) -> Float[Tensor, "T"]:
@@ -130,7 +130,7 @@ class Goal:
             peaks = self.peaks[:, strip.place]
             torch.maximum(peaks, highest(band.values, band.valid, self.traits.extreme), out=peaks)
         # over times in the precision of the fields, over cells in float64
-        by_cell = torch.cat([each.double() for each in sums])
+        by_cell = torch.cat(sums).double()
         found.moments[band.block].index_add_(1, strip.patches, strip.sums(by_cell))
         found.series[band.times] += torch.stack(series, dim=1)
 

@@ -57,7 +57,7 @@ def wet_sums(
     amount: Float[Tensor, "T N"], valid: Bool[Tensor, "T N"] | None
 ) -> Float[Tensor, "2 N"]:
     """Return the number of wet days of each cell, and the amount that falls on them."""
-    wet = (amount >= WET_DAY_MM).to(amount.dtype)
+    wet = torch.ge(amount, WET_DAY_MM, out=torch.empty_like(amount))
     if valid is not None:
         wet *= valid
     return torch.stack([wet.sum(dim=0), wet.mul_(amount).sum(dim=0)])

@@ -69,9 +69,7 @@ def quantile(
 
     Linear within a bin, as if its values were spread evenly.
     """
-    place, share = _cut(histogram, probabilities)
-    found = edges[place] + share * np.diff(edges)[place]
-    return np.where(histogram.sum(axis=1, keepdims=True) > 0, found, np.nan)
+    return quantile_at(*_cut(histogram, probabilities), edges)
 
 
 def rmse_above(
@@ -94,7 +92,7 @@ def rmse_above(
     above, squared = (
         _beyond(sums, place) + rest * _at(sums, place) for sums in (truth, error_squared)
     )
-    return np.sqrt(np.divide(squared, above, out=np.full(squared.shape, np.nan), where=above > 0))
+    return rmse_of(squared, above)
 
 
 def wasserstein(
@@ -113,10 +111,29 @@ def wasserstein(
     )
 
 
+def quantile_at(
+    place: Int[np.ndarray, "R P"],
+    share: Float[np.ndarray, "R P"],
+    edges: Float[np.ndarray, "N_1"],
+) -> Float[np.ndarray, "R P"]:
+    """Return the value at a share of some bins."""
+    return edges[place] + share * np.diff(edges)[place]
+
+
+def rmse_of(
+    squared: Float[np.ndarray, "*M R P"], weight: Float[np.ndarray, "*M R P"]
+) -> Float[np.ndarray, "*M R P"]:
+    """Return the root of the mean of weighted squares; NaN where there is no weight."""
+    return np.sqrt(np.divide(squared, weight, out=np.full(squared.shape, np.nan), where=weight > 0))
+
+
 def _cut(
     weights: Histogram, probabilities: Float[np.ndarray, "P"]
 ) -> tuple[Int[np.ndarray, "R P"], Float[np.ndarray, "R P"]]:
-    """Return the bin that holds each share of the weight, and the share of the bin below it."""
+    """Return the bin that holds each share of the weight, and the share of the bin below it.
+
+    The share is NaN where there is no weight at all.
+    """
     reached = np.cumsum(weights, axis=1)
     wanted = probabilities * reached[:, -1:]
     place = np.stack([np.searchsorted(*pair) for pair in zip(reached, wanted, strict=True)])
@@ -124,7 +141,7 @@ def _cut(
     inside = np.take_along_axis(weights, place, axis=1)
     before = np.take_along_axis(reached, place, axis=1) - inside
     share = np.divide(wanted - before, inside, out=np.zeros(wanted.shape), where=inside > 0)
-    return place, share.clip(0, 1)
+    return place, np.where(reached[:, -1:] > 0, share.clip(0, 1), np.nan)
 
 
 def _beyond(
