@@ -153,6 +153,9 @@ class Evaluation:
         sides["truth"] = self.sides.truth[name]
         if self.sides.coarse is not None and name in self.sides.coarse:
             sides["coarse"] = self.sides.coarse[name]
-        for part, block in stream(sides, name, share):
+
+        def check(block: Read) -> None:
             check_values(name, block["truth"].values, missing="mask")
+
+        for part, block in stream(sides, name, share, check=check):
             yield self.when[part], block

@@ -87,17 +87,19 @@ class Scores:
             is added.
         """
         check_times(when, self.sums)
-        check_fields({method: fields[method] for method in self.methods}, truth)
+        chosen = {method: fields[method] for method in self.methods}
+        list(run(_call, [partial(check_fields, chosen, truth)]))
         forms = (self,) if logarithm is None else (self, logarithm)
         for chunk in _chunks(when, truth[0].numel()):
-            step = Step.of(
+            made = partial(
+                Step.of,
                 truth[chunk],
-                {method: fields[method][chunk] for method in self.methods},
+                {method: field[chunk] for method, field in chosen.items()},
                 self.frame.cells,
                 coarse=None if coarse is None else coarse[chunk],
                 members=None if members is None else members[:, chunk],
             )
-            _add(forms, step, when[chunk], run)
+            _add(forms, *run(_call, [made]), when[chunk], run)
 
     def merge(self, other: "Scores") -> "Scores":
         """Return the scores of two parts together; the parts stay as they are.
@@ -205,31 +207,30 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
         add_bands((band for strip in share for band in step.bands(strip, blocks)), goals, found)
         return found
 
-    def tasks() -> Iterator[Callable[[], Any]]:
-        yield from (partial(add_share, share) for share in shares)
-        if places:
-            # several threads are at work on the shares while the whole fields are made ready
-            whole = step.whole(places)
-            for scores, fields in zip(forms, (whole, None), strict=False):
-                fields = fields or whole.logarithm()
-                yield partial(steps.similarity, fields, scores.traits)
-                yield partial(steps.fraction_sums, fields, scores.traits)
-                yield partial(steps.curve_sums, fields, frame)
-
-    results = list(run(_call, tasks()))
-    parts, structure = results[: len(shares)], iter(results[len(shares) :])
+    # whole fields are never made here, where small sums are that stay: these would lie between them,
+    # and what is large could not be had again in the same place
+    whole = [
+        partial(
+            steps.structure, step, places, scores.traits, frame, is_logarithm=scores is not forms[0]
+        )
+        for scores in forms
+        if places
+    ]
+    tasks = [*whole, partial(steps.block_errors, step, frame)]
+    results = iter(run(_call, [*tasks, *(partial(add_share, share) for share in shares)]))
+    structure = [next(results) for _ in whole]
+    coarse = next(results)
+    parts = list(results)
     for scores, (found, *others) in zip(forms, zip(*parts, strict=True), strict=True):
         for other in others:
             found.take(other)
-        coarse = steps.block_errors(step, frame) if scores is forms[0] else {}
-        scores._put_found(found, coarse, when)
-        if places:
-            detailed = [when[place] for place in places]
-            sums = next(structure) | next(structure)
-            scores.names["structure"] = tuple(sums)
-            scores._put_blocks("structure", torch.stack(list(sums.values()), dim=1), detailed)
-            for kind, values in next(structure).items():
-                scores._put_blocks(kind, values, detailed)
+        scores._put_found(found, coarse if scores is forms[0] else {}, when)
+    for scores, (sums, curves) in zip(forms, structure, strict=bool(places)):
+        detailed = [when[place] for place in places]
+        scores.names["structure"] = tuple(sums)
+        scores._put_blocks("structure", torch.stack(list(sums.values()), dim=1), detailed)
+        for kind, values in curves.items():
+            scores._put_blocks(kind, values, detailed)
 
 
 def _call(task: Callable[[], Any]) -> Any:  # noqa: ANN401  each task has its own result

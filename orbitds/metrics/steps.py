@@ -87,6 +87,20 @@ class Step:
         return replace(self, truth=self.truth.clamp(min=0).log1p_(), fields=fields)
 
 
+def structure(
+    step: Step, places: list[int], traits: Traits, frame: Frame, *, is_logarithm: bool
+) -> tuple[RegionSums, dict[str, Float[Tensor, "T M K"]]]:
+    """Return what is measured on whole fields of some times, or of their log1p.
+
+    Returns
+    -------
+    Sums over regions of similarity and fractions, and the sums of ``curve_sums``.
+    """
+    whole = step.whole(places)
+    whole = whole.logarithm() if is_logarithm else whole
+    return similarity(whole, traits) | fraction_sums(whole, traits), curve_sums(whole, frame)
+
+
 def curve_sums(step: Step, frame: Frame) -> dict[str, Float[Tensor, "T M K"]]:
     """Return the spectra of each time, with 1 at their end if they count, and jumps at borders.
 

@@ -121,7 +121,7 @@ def quantile_at(
 
 
 def rmse_of(
-    squared: Float[np.ndarray, "*M R P"], weight: Float[np.ndarray, "*M R P"]
+    squared: Float[np.ndarray, "*M R P"], weight: Float[np.ndarray, "R P"]
 ) -> Float[np.ndarray, "*M R P"]:
     """Return the root of the mean of weighted squares; NaN where there is no weight."""
     return np.sqrt(np.divide(squared, weight, out=np.full(squared.shape, np.nan), where=weight > 0))
