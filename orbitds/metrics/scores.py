@@ -1,9 +1,8 @@
 """All sums of one variable: streamed over time, kept by block of time, merged, saved."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from orbitds.metrics import steps
 from orbitds.metrics.bands import Found, Goal, add_bands
 from orbitds.metrics.cells import Strip
 from orbitds.metrics.checks import check_fields, check_kin, check_times
-from orbitds.metrics.frame import Frame, Traits, When
+from orbitds.metrics.frame import Frame, Traits, When, blocks, runs
 from orbitds.metrics.steps import RegionSums, Step
 
 # Cells of a field that are worked on at once: a few times, or one large field.
@@ -90,7 +89,7 @@ class Scores:
         chosen = {method: fields[method] for method in self.methods}
         list(run(_call, [partial(check_fields, chosen, truth)]))
         forms = (self,) if logarithm is None else (self, logarithm)
-        for chunk in _chunks(when, truth[0].numel()):
+        for chunk in runs(when, most=max(1, CHUNK_CELLS // truth[0].numel())):
             made = partial(
                 Step.of,
                 truth[chunk],
@@ -99,7 +98,8 @@ class Scores:
                 coarse=None if coarse is None else coarse[chunk],
                 members=None if members is None else members[:, chunk],
             )
-            _add(forms, *run(_call, [made]), when[chunk], run)
+            (step,) = run(_call, [made])
+            _add(forms, step, when[chunk], run)
 
     def merge(self, other: "Scores") -> "Scores":
         """Return the scores of two parts together; the parts stay as they are.
@@ -144,9 +144,9 @@ class Scores:
             self._put(("steps", at.label), row.clone())
         self.names["regions"] = (*found.names, *coarse)
         by_region = found.moments @ self.frame.cells.members.T
-        for row, (label, places) in zip(by_region, _blocks(when), strict=True):
-            own = [values[places].sum(dim=0) for values in coarse.values()]
-            self._put(("regions", label), torch.cat([row, torch.stack(own)]) if own else row)
+        for row, (label, places) in zip(by_region, blocks(when), strict=True):
+            own = [values[places].sum(dim=0, keepdim=True) for values in coarse.values()]
+            self._put(("regions", label), torch.cat([row, *own]))
         tails = found.tails.unflatten(1, (self.frame.cells.patches, -1))
         self._put(("tails", when[0].season), tails)
         self._put((MONTHLY, when[0].month_label), tails.sum(dim=1))
@@ -155,16 +155,17 @@ class Scores:
 
     def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: Sequence[When]) -> None:
         """Add values of times to their blocks."""
-        for label, places in _blocks(when):
+        for label, places in blocks(when):
             self._put((kind, label), values[places].sum(dim=0))
 
     def _goal(self, at: When, dtype: torch.dtype) -> Goal:
         """Return the sums by cell of the season and year of a time; nothing at first."""
         methods, cells = len(self.methods), self.frame.area.numel()
-        peaks = None
+        peaks, extreme = None, (EXTREME, f"{at.year:04d}")
         if self.traits.extreme:
-            key, shape = (EXTREME, f"{at.year:04d}"), (1 + methods, cells)
-            peaks = self.sums.setdefault(key, torch.full(shape, -torch.inf, dtype=dtype))
+            if extreme not in self.sums:
+                self.sums[extreme] = torch.full((1 + methods, cells), -torch.inf, dtype=dtype)
+            peaks = self.sums[extreme]
         return Goal(
             self.traits,
             self.methods,
@@ -198,17 +199,16 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
     size = -(-len(strips) // SHARES)
     shares = [strips[start : start + size] for start in range(0, len(strips), size)]
     places = [place for place, at in enumerate(when) if at.is_detailed]
-
-    blocks = [times for _, times in _blocks(when)]
+    times = [consecutive for _, consecutive in blocks(when)]
 
     def add_share(share: Sequence[Strip]) -> list[Found]:
-        sizes = len(blocks), len(when), frame.cells.patches, forms[0].members
+        sizes = len(times), len(when), frame.cells.patches, forms[0].members
         found = [Found.nothing(goal, *sizes) for goal in goals]
-        add_bands((band for strip in share for band in step.bands(strip, blocks)), goals, found)
+        add_bands((band for strip in share for band in step.bands(strip, times)), goals, found)
         return found
 
-    # whole fields are never made here, where small sums are that stay: these would lie between them,
-    # and what is large could not be had again in the same place
+    # Large fields are made by tasks alone. Small sums that stay, made here, would come to lie
+    # between them, and the next ones no longer fit in there: memory would grow with time.
     whole = [
         partial(
             steps.structure, step, places, scores.traits, frame, is_logarithm=scores is not forms[0]
@@ -225,7 +225,9 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
         for other in others:
             found.take(other)
         scores._put_found(found, coarse if scores is forms[0] else {}, when)
-    for scores, (sums, curves) in zip(forms, structure, strict=bool(places)):
+    for scores, (sums, curves) in zip(
+        forms, structure, strict=False
+    ):  # none at times without detail
         detailed = [when[place] for place in places]
         scores.names["structure"] = tuple(sums)
         scores._put_blocks("structure", torch.stack(list(sums.values()), dim=1), detailed)
@@ -235,24 +237,3 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
 
 def _call(task: Callable[[], Any]) -> Any:  # noqa: ANN401  each task has its own result
     return task()
-
-
-def _chunks(when: Sequence[When], cells: int) -> Iterator[slice]:
-    """Yield slices of times of one month, as many as make up a chunk."""
-    most = max(1, CHUNK_CELLS // cells)
-    start = 0
-    for stop in range(1, len(when) + 1):
-        ends = stop == len(when) or when[stop].month_label != when[start].month_label
-        if ends or stop - start == most:
-            yield slice(start, stop)
-            start = stop
-
-
-def _blocks(when: Sequence[When]) -> list[tuple[str, slice]]:
-    """Return runs of times of one block, with its label."""
-    runs, start = [], 0
-    for label, times in groupby(when, key=lambda at: at.block):
-        stop = start + len(list(times))
-        runs.append((label, slice(start, stop)))
-        start = stop
-    return runs

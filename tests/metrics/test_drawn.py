@@ -35,7 +35,7 @@ def test_draws_are_scored_as_each_one_alone(count, methods, dry, monkeypatch):
     edges = Bins(0.0, 50.0, is_log1p=True, count=kept.shape[-1]).edges
     biases, distances, above = drawn_scores(kept, times, edges, QUANTILES, LEVELS)
     for draw, drawn in enumerate(times):
-        rows = sum(n * month for n, month in zip(drawn, kept, strict=True))[:, None]
+        rows = np.tensordot(drawn, kept, axes=1)[:, None]
         truth, own, errors = rows[0], rows[1 : 1 + methods], rows[1 + methods :]
         wanted = np.stack([quantile(one, edges, QUANTILES) for one in own])[:, 0]
         wanted = wanted - quantile(truth, edges, QUANTILES)[0]
