@@ -11,9 +11,11 @@ import os
 import platform
 import resource
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import dask.array
 import numpy as np
 import torch
 import xarray as xr
-from dask.delayed import delayed
+from dask.array.core import normalize_chunks
 
 from orbitds.eval.evaluate import evaluate
 from orbitds.eval.options import Options
@@ -35,6 +37,7 @@ SPREADS = {"mm": 6.0, "K": 12.0}
 # Fields that are made once; days go through them, with an offset of their own.
 PATTERNS = 8
 TEN_YEARS = 3650
+SAY_EVERY_S = 60
 GIGA = 1e9
 
 
@@ -69,9 +72,24 @@ def _measured(
 ) -> tuple[float, float, float]:
     """Return seconds, those of processors, and the peak of memory in bytes."""
     start, cpu = time.perf_counter(), time.process_time()
+    done = threading.Event()
+    watch = threading.Thread(target=_watch, args=(work.__name__[1:], start, done))
+    watch.start()
     work(options, folder)
-    took, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return took, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    done.set()
+    watch.join()
+    return time.perf_counter() - start, time.process_time() - cpu, _peak()
+
+
+def _watch(name: str, start: float, done: threading.Event) -> None:
+    """Say now and then how much memory a long work has taken at most."""
+    while not done.wait(SAY_EVERY_S):
+        took = (time.perf_counter() - start) / 60
+        _say(f"{name:>6}: {took:4.0f} minutes, peak memory so far {_peak() / GIGA:.2f} GB")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _read(options: argparse.Namespace, folder: str) -> None:
@@ -110,20 +128,21 @@ def _made(options: argparse.Namespace, side: str) -> xr.Dataset:
         noise = rng.normal(0, 0.15, (PATTERNS, *shape)).astype(np.float32)
         smooth = np.sin(np.arange(shape[1]) / 40) * np.cos(np.deg2rad(latitude))[:, None] * 1.5
         patterns = CENTRES[units] + SPREADS[units] * (noise + smooth.astype(np.float32))
-        days = [
-            dask.array.from_delayed(delayed(_day)(patterns, day, units), (1, *shape), np.float32)
-            for day in range(options.days)
-        ]
-        field = dask.array.concatenate(days).rechunk((options.chunk, *shape))
+        # a block of time is one task: the graph of ten years stays small
+        chunks = normalize_chunks((options.chunk, *shape), (options.days, *shape))
+        field = dask.array.map_blocks(
+            partial(_block, patterns, units), chunks=chunks, dtype=np.float32, meta=patterns[:0]
+        )
         fields[name] = (("time", "latitude", "longitude"), field, {"units": units})
     times = np.datetime64("2001-01-01", "ns") + np.arange(options.days) * np.timedelta64(1, "D")
     longitude = (np.arange(shape[1]) + 0.5) * 360 / shape[1]
     return xr.Dataset(fields, {"time": times, "latitude": latitude, "longitude": longitude})
 
 
-def _day(patterns: np.ndarray, day: int, units: str) -> np.ndarray:
-    field = patterns[day % PATTERNS][None] + np.float32(np.sin(day / 58))
-    return field.clip(min=0) if units == "mm" else field
+def _block(patterns: np.ndarray, units: str, block_info: dict) -> np.ndarray:
+    days = np.arange(*block_info[None]["array-location"][0])
+    fields = patterns[days % PATTERNS] + np.sin(days / 58).astype(np.float32)[:, None, None]
+    return fields.clip(min=0, out=fields) if units == "mm" else fields
 
 
 def _options() -> argparse.Namespace:

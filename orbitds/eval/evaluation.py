@@ -21,7 +21,7 @@ from orbitds.metrics.scores import Scores
 from orbitds.metrics.structure import Window
 from orbitds.variables import variable
 
-# Cells of the times for which the fields of all methods are made at once.
+# Cells of the times for which the fields of the simple methods are made at once.
 PART_CELLS = 2**22
 FIRST_MEMBER = "{} (first member)"
 
@@ -77,12 +77,15 @@ class Evaluation:
         """
         found: dict[str, Scores] = {}
         threads = torch.get_num_threads()
-        steps = max(1, PART_CELLS // self.frame.area.numel())
-        _ = self.frame.cells, self.frame.rings.ring, self.frame.rings.taper  # made once
-        # what a thread does at once is too short to be shared by more of them
+        times = max(1, PART_CELLS // self.frame.area.numel())
+        _ = self.frame.cells.strips, self.frame.rings.ring, self.frame.rings.taper  # made once
+        # what a thread does at once is too short to be shared by more of them, which would then
+        # burn a processor's time in waiting for the next
+        torch.set_num_threads(1)
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 for when, read in self._read(name, share):
+                    steps = len(when) if self.sides.coarse is None else times
                     for start in range(0, len(when), steps):
                         part = slice(start, start + steps)
                         fields = {side: field[part] for side, field in read.items()}
@@ -150,6 +153,9 @@ class Evaluation:
         sides["truth"] = self.sides.truth[name]
         if self.sides.coarse is not None and name in self.sides.coarse:
             sides["coarse"] = self.sides.coarse[name]
-        for part, block in stream(sides, name, share):
+
+        def check(block: Read) -> None:
             check_values(name, block["truth"].values, missing="mask")
+
+        for part, block in stream(sides, name, share, check=check):
             yield self.when[part], block

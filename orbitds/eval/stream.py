@@ -1,6 +1,6 @@
 """Read one variable of all sides in blocks of time, the next while one is worked on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,7 +21,11 @@ DETAILED_TIMES = 365
 
 
 def stream(
-    sides: Mapping[str, xr.DataArray], name: str, share: tuple[int, int] = (0, 1)
+    sides: Mapping[str, xr.DataArray],
+    name: str,
+    share: tuple[int, int] = (0, 1),
+    *,
+    check: Callable[[Read], None] | None = None,
 ) -> Iterator[tuple[slice, Read]]:
     """Yield the slices of consecutive blocks of time, and the fields in memory.
 
@@ -29,6 +33,8 @@ def stream(
     ----------
     share
         This process and how many there are: each takes some of the blocks, which others do not.
+    check
+        Refuses blocks, while others are worked on.
     """
     slices = time_slices(list(sides.values()))
     process, processes = share
@@ -36,7 +42,10 @@ def stream(
     mine = slices[first:last]
 
     def read(block: slice) -> Read:
-        return {side: field.isel(time=block).load() for side, field in sides.items()}
+        fields = {side: field.isel(time=block).load() for side, field in sides.items()}
+        if check is not None:
+            check(fields)
+        return fields
 
     with progress(f"score {name}", len(mine)) as report, ThreadPoolExecutor(1) as reader:
         ahead = [reader.submit(read, block) for block in mine[:1]]

@@ -1,34 +1,78 @@
-"""The cells of a grid, sorted by the regions that they lie in, and sums over regions."""
+"""The cells of a grid in strips of whole rows, and sums over regions."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 
-# Cells that are worked on at once: what is made of them on the way stays in a cache of 1 or 2 MB.
-BAND_CELLS = 2**15
+# Cells of a strip: enough for the time of a call not to count, few enough for a cache.
+STRIP_CELLS = 2**14
+# A grid has so many strips at least, for threads to share, if they have so many cells then.
+LEAST_STRIPS, LEAST_CELLS = 8, 2**12
 # Regions whose membership fits into one integer beside the number of an earlier group.
 _BITS = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """Cells sorted so that those of the same regions lie side by side.
+class Strip:
+    """A few whole rows of a grid.
 
-    Regions may overlap. Cells that lie in the same regions are a patch; sums are taken over
-    patches, each cell read once, and those of regions are sums of patches.
+    Parameters
+    ----------
+    place
+        Which of the cells they are.
+    patches
+        Patches that occur among them.
+    label
+        Patch of each cell.
+    weight
+        Area of each cell, float64.
     """
 
-    shape: tuple[int, int]
-    order: Int64[Tensor, "N"] | None
-    """Place of each sorted cell in the field; None where it needs no sorting."""
-    edges: tuple[int, ...]
-    """Where patches begin and end among the sorted cells."""
+    place: slice
+    patches: Int64[Tensor, "A"]
+    label: Int32[Tensor, "N"]
     weight: Float[Tensor, "N"]
-    """Area of each sorted cell, float64."""
+
+    @cached_property
+    def area(self) -> Float[Tensor, "A N"]:
+        """Area of each cell in the row of its patch, zero in the others, float64."""
+        if len(self.patches) == 1:
+            return self.weight[None]
+        return (self.label == self.patches[:, None]) * self.weight
+
+    @cached_property
+    def light_weight(self) -> Float[Tensor, "N"]:
+        """Area of each cell, float32."""
+        return self.weight.float()
+
+    def sums(self, values: Float[Tensor, "S N"]) -> Float[Tensor, "S A"]:
+        """Return the area-weighted sums of float64 values over each patch."""
+        # one product of matrices reads each value once, however many patches there are
+        return F.linear(values, self.area)
+
+    def total(self, values: Float[Tensor, "T N"]) -> Float[Tensor, "T"]:
+        """Return the area-weighted sums over all cells, in the precision of the values."""
+        is_light = values.dtype == torch.float32
+        return torch.mv(values, self.light_weight if is_light else self.weight).double()
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a grid with regions, which may overlap.
+
+    Cells that lie in the same regions are a patch; sums are taken over patches, each cell read
+    once, and those of regions are sums of patches.
+    """
+
+    label: Int32[Tensor, "H W"]
+    """Patch of each cell."""
+    weight: Float[Tensor, "H W"]
+    """Area of each cell, float64."""
     members: Float[Tensor, "R A"]
     """1 where a patch belongs to a region, else 0."""
 
@@ -41,74 +85,75 @@ class Cells:
             for mask in masks[first : first + _BITS]:
                 patch = 2 * patch + mask
             patch = torch.unique(patch, return_inverse=True)[1]
-        count = int(patch.max()) + 1
-        # stable: cells of a patch stay in the order of rows, near each other in memory
-        order = torch.argsort(patch, stable=True)
-        ends = torch.bincount(patch, minlength=count).cumsum(0)
-        first = order[torch.cat([torch.zeros(1, dtype=torch.int64), ends[:-1]])]
-        return cls(
-            (area.shape[0], area.shape[1]),
-            None if count == 1 else order,
-            (0, *ends.tolist()),
-            area.double().flatten()[order],
-            masks[:, first].double(),
-        )
+        # any cell of a patch knows its regions
+        some = torch.zeros(int(patch.max()) + 1, dtype=torch.int64)
+        some[patch] = torch.arange(len(patch))
+        return cls(patch.view(area.shape).int(), area.double(), masks[:, some].double())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.label.shape[0], self.label.shape[1]
 
     @property
     def patches(self) -> int:
         """Number of patches."""
-        return len(self.edges) - 1
-
-    def bands(self, times: int) -> list[tuple[int, slice]]:
-        """Return the patch and the sorted cells of each band, few enough at so many times."""
-        most = max(1, BAND_CELLS // times)
-        return [
-            (patch, slice(start, min(start + most, stop)))
-            for patch, (first, stop) in enumerate(pairwise(self.edges))
-            for start in range(first, stop, most)
-        ]
+        return self.members.shape[1]
 
     @cached_property
     def area(self) -> Float[Tensor, "R"]:
         """Area of each region."""
-        return self.sums(torch.ones_like(self.weight))
+        return self.sums(torch.ones(self.label.numel(), dtype=torch.float64))
 
-    def sort(
-        self,
-        field: Shaped[Tensor, "*T H W"],
-        place: slice = slice(None),
-        *,
-        out: Tensor | None = None,
-    ) -> Shaped[Tensor, "*T N"]:
-        """Return the cells of fields in sorted order, or some of these, perhaps in ``out``."""
-        flat = field.flatten(-2)
-        if self.order is None:
-            return flat[..., place] if out is None else out.copy_(flat[..., place])
-        return torch.index_select(flat, -1, self.order[place], out=out)
+    @cached_property
+    def strips(self) -> list[Strip]:
+        """Strips of all cells, in order; they keep the areas of their patches."""
+        return list(self._strips(0))
 
-    def unsort(self, values: Float[Tensor, "*T N"]) -> Float[Tensor, "*T H W"]:
-        """Return fields from cells in sorted order."""
-        if self.order is None:
-            return values.unflatten(-1, self.shape)
-        field = torch.empty_like(values)
-        field[..., self.order] = values
-        return field.unflatten(-1, self.shape)
-
-    def sums(self, values: Float[Tensor, "*T N"]) -> Float[Tensor, "*T R"]:
-        """Return the area-weighted sums of sorted cells over each region, float64.
+    def sums(self, values: Shaped[Tensor, "*T N"]) -> Float[Tensor, "*T R"]:
+        """Return the area-weighted sums over each region, float64.
 
         A cell that does not count is zero.
         """
-        # a loop over patches reads each cell once; label maps of overlapping regions read all again
-        patches = [
-            values[..., start:stop].double() @ self.weight[start:stop]
-            for start, stop in pairwise(self.edges)
-        ]
-        return torch.stack(patches, dim=-1) @ self.members.T
+        rows = values.flatten(0, -2) if values.dim() > 1 else values[None]
+        found = self.sums_of(lambda place: rows[:, place], len(rows))
+        return found.reshape(*values.shape[:-1], len(self.members))
 
-    def field_sums(self, field: Shaped[Tensor, "T H W"]) -> Float[Tensor, "T R"]:
-        """Return what ``sums`` gives of the sorted cells of fields, sorted band by band."""
-        total = torch.zeros(len(field), self.patches, dtype=torch.float64)
-        for patch, place in self.bands(len(field)):
-            total[:, patch] += self.sort(field, place).double() @ self.weight[place]
+    def sums_of(
+        self, rows: Callable[[slice], Shaped[Tensor, "S N"]], count: int, margin: int = 0
+    ) -> Float[Tensor, "S R"]:
+        """Return the area-weighted sums over each region of what is made strip by strip, float64.
+
+        Parameters
+        ----------
+        rows, count
+            Gives so many rows of values for a place among all cells but those of a margin.
+        """
+        total = torch.zeros(count, self.patches, dtype=torch.float64)
+        for strip in self._strips(margin) if margin else self.strips:
+            total.index_add_(1, strip.patches, strip.sums(rows(strip.place).double()))
         return total @ self.members.T
+
+    def _strips(self, margin: int) -> Iterator[Strip]:
+        """Yield strips of all cells but those of a margin."""
+        height, width = (size - 2 * margin for size in self.shape)
+        if min(height, width) <= 0:
+            return
+        rows = max(LEAST_CELLS // width, -(-height // LEAST_STRIPS))
+        rows = max(1, min(STRIP_CELLS // width, rows))
+        columns = slice(margin, margin + width)
+        for start in range(0, height, rows):
+            stop = min(start + rows, height)
+            inner = slice(margin + start, margin + stop)
+            yield Strip(
+                slice(start * width, stop * width),
+                self._occurs[inner].any(dim=0).nonzero().flatten(),
+                self.label[inner, columns].flatten(),
+                self.weight[inner, columns].flatten(),
+            )
+
+    @cached_property
+    def _occurs(self) -> Bool[Tensor, "H A"]:
+        """Which patches occur in each row."""
+        found = torch.zeros(self.shape[0], self.patches, dtype=torch.bool)
+        return found.scatter_(1, self.label.long(), torch.ones_like(self.label, dtype=torch.bool))

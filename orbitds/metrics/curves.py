@@ -50,5 +50,5 @@ def maps(scores: Scores) -> tuple[Float[np.ndarray, "M H W"], Float[np.ndarray, 
     """Return bias and RMSE of each method in each cell; NaN where there is no truth."""
     count = torch.stack(list(scores.of("cells").values()))[:, 0].sum(dim=0)
     means = scores.sums["maps", ""] / torch.where(count > 0, count, torch.nan)
-    bias, square = scores.frame.cells.unsort(means).unbind(dim=1)
+    bias, square = means.unflatten(-1, scores.frame.shape).unbind(dim=1)
     return bias.numpy(), square.sqrt().numpy()

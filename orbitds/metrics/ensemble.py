@@ -2,10 +2,13 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from orbitds.metrics.moments import Sums, ratio
+from orbitds.metrics.moments import ratio
+
+# Sums of an ensemble.
+SPREAD = ("crps", "member_variance")
 
 
 def fair_crps_map(
@@ -27,14 +30,13 @@ def fair_crps_map(
     return skill - pairs / (count * (count - 1))
 
 
-def ensemble_sums(
-    members: Float[Tensor, "M T N"], truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]
-) -> Sums:
-    """Return the sums of each time over CRPS and the variance of two or more members."""
-    return {
-        "crps": torch.linalg.vecdot(fair_crps_map(members, truth), weight),
-        "member_variance": torch.linalg.vecdot(members.var(dim=0), weight),
-    }
+def spread_sums(
+    members: Float[Tensor, "M T N"], truth: Float[Tensor, "T N"], valid: Bool[Tensor, "T N"] | None
+) -> Float[Tensor, "2 N"]:
+    """Return ``SPREAD``, CRPS and the variance of two or more members, over a few times."""
+    members, truth = members.double(), truth.double()
+    values = torch.stack([fair_crps_map(members, truth), members.var(dim=0)])
+    return (values if valid is None else values.mul_(valid)).sum(dim=1)
 
 
 def spread_skill(

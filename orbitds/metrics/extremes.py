@@ -8,13 +8,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitds.metrics.cells import Cells
-from orbitds.metrics.moments import Sums, ratio
+from orbitds.metrics.moments import ratio
 
 # A wet day, as the indices of the Expert Team on Climate Change Detection have it.
 WET_DAY_MM = 1.0
 Extreme = Literal["rx1day", "txx", "tnn"]
 # Lowest values are highest ones of the negative.
 SIGNS = {"rx1day": 1.0, "txx": 1.0, "tnn": -1.0}
+# Sums of wet days.
+WET = ("wet", "wet_amount")
 
 
 def highest(
@@ -51,7 +53,11 @@ def extreme_errors(
     return ratio(error, weight), np.sqrt(ratio(square, weight))
 
 
-def wet_sums(amount: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
-    """Return the weight of wet days and the amount that falls on them, at each time."""
-    wet = weight * (amount >= WET_DAY_MM)
-    return {"wet": wet.sum(dim=-1), "wet_amount": torch.linalg.vecdot(wet, amount)}
+def wet_sums(
+    amount: Float[Tensor, "T N"], valid: Bool[Tensor, "T N"] | None
+) -> Float[Tensor, "2 N"]:
+    """Return the number of wet days of each cell, and the amount that falls on them."""
+    wet = torch.ge(amount, WET_DAY_MM, out=torch.empty_like(amount))
+    if valid is not None:
+        wet *= valid
+    return torch.stack([wet.sum(dim=0), wet.mul_(amount).sum(dim=0)])

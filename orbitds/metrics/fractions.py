@@ -1,7 +1,8 @@
 """Fractions skill score: whether the share of wet cells is right in a neighbourhood."""
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from orbitds.metrics.moments import ratio
@@ -11,16 +12,23 @@ THRESHOLDS_MM = (1, 10)
 WIDTHS = (5, 15)
 
 
-def counts(field: Float[Tensor, "T H W"]) -> dict[str, UInt8[Tensor, "T H2 W2"]]:
-    """Return how many cells around each cell are at or above each threshold, by name of the score.
+def counts(
+    field: Float[Tensor, "T H W"], valid: dict[int, UInt8[Tensor, "T H2 W2"]] | None = None
+) -> dict[int, UInt8[Tensor, "K T H2 W2"]]:
+    """Return how many cells around each cell are at or above each threshold, by width.
 
     Windows are whole ones: a field smaller than a window has none. What is missing is below.
+
+    Parameters
+    ----------
+    valid
+        Number of valid cells in each window: where one is missing nothing is counted.
     """
-    found = {}
-    for threshold in THRESHOLDS_MM:
-        sums = windows((field >= threshold).byte())
-        found |= {f"fss_{threshold}mm_{width}": sums[width] for width in WIDTHS}
-    return found
+    sums = [windows((field >= threshold).byte()) for threshold in THRESHOLDS_MM]
+    found = {width: torch.stack([each[width] for each in sums]) for width in WIDTHS}
+    if valid is None:
+        return found
+    return {width: count.mul_(valid[width] == width**2) for width, count in found.items()}
 
 
 def windows(marks: UInt8[Tensor, "T H W"]) -> dict[int, UInt8[Tensor, "T H2 W2"]]:
@@ -30,17 +38,6 @@ def windows(marks: UInt8[Tensor, "T H W"]) -> dict[int, UInt8[Tensor, "T H2 W2"]
     return dict(
         zip(WIDTHS, (narrow, _sum(narrow, WIDTHS[1] // WIDTHS[0], step=WIDTHS[0])), strict=True)
     )
-
-
-def padded(
-    windows: Shaped[Tensor, "T H2 W2"], shape: tuple[int, int], width: int
-) -> Shaped[Tensor, "T H W"]:
-    """Return values of windows at the centre of each, 0 where there is no whole window."""
-    inner = width // 2
-    field = windows.new_zeros(len(windows), *shape)
-    if windows.numel():
-        field[:, inner : shape[0] - inner, inner : shape[1] - inner] = windows
-    return field
 
 
 def skill(

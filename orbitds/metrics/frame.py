@@ -1,8 +1,10 @@
 """What scores are taken on: times, the traits of a variable, the grid with its regions."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -130,3 +132,23 @@ class Frame:
         for mask in self.regions.values():
             told.update(np.packbits(mask.numpy()).tobytes())
         return told.hexdigest()[:16]
+
+
+def runs(when: Sequence[When], most: int) -> Iterator[slice]:
+    """Yield slices of consecutive times of one month, of at most so many."""
+    for _, month in _together([at.month_label for at in when]):
+        for start in range(month.start, month.stop, most):
+            yield slice(start, min(start + most, month.stop))
+
+
+def blocks(when: Sequence[When]) -> list[tuple[str, slice]]:
+    """Return slices of consecutive times of one block, with its label."""
+    return list(_together([at.block for at in when]))
+
+
+def _together(labels: list[str]) -> Iterator[tuple[str, slice]]:
+    start = 0
+    for label, times in groupby(labels):
+        stop = start + len(list(times))
+        yield label, slice(start, stop)
+        start = stop

@@ -7,49 +7,37 @@ from torch import Tensor
 
 # A variance below this share of the mean square is rounding: the truth is constant.
 ROUNDING = 1e-12
-# Sums over some cells at each time, by name.
-Sums = dict[str, Float[Tensor, "T"]]
 # Values of sums: by region, or by draw of a bootstrap and region.
 Values = Float[np.ndarray, "*D R"]
+TRUTH = ("truth", "truth_squared")
+ERRORS = ("error", "error_squared", "error_absolute", "error_truth")
 
 
-def truth_sums(truth: Float[Tensor, "T N"], weight: Float[Tensor, "T N"]) -> Sums:
-    """Return the sums of each time over the truth about an offset, in float64.
+def truth_sums(truth: Float[Tensor, "T N"]) -> Float[Tensor, "2 N"]:
+    """Return ``TRUTH`` over a few times, from the truth about an offset.
 
-    A variance is the small difference of two of them.
+    A variance is the small difference of two of these: over cells they are added in float64.
+    """
+    return torch.stack([truth.sum(dim=0), truth.square().sum(dim=0)])
+
+
+def error_products(
+    prediction: Float[Tensor, "T N"], truth: Float[Tensor, "T N"], centred: Float[Tensor, "T N"]
+) -> Float[Tensor, "4 T N"]:
+    """Return what ``ERRORS`` are sums of.
 
     Parameters
     ----------
-    weight
-        Area of each cell, zero where the truth is missing.
+    centred
+        The truth about an offset.
     """
-    truth, weight = truth.double(), weight.double()
-    weighted = truth * weight
-    return {
-        "weight": weight.sum(dim=-1),
-        "truth": weighted.sum(dim=-1),
-        "truth_squared": torch.linalg.vecdot(weighted, truth),
-    }
-
-
-def error_sums(
-    weighted: Float[Tensor, "T N"], error: Float[Tensor, "T N"], truth: Float[Tensor, "T N"]
-) -> Sums:
-    """Return the sums of each time over the error, the truth being about an offset.
-
-    In the precision of the fields: no score is a small difference of these.
-
-    Parameters
-    ----------
-    weighted
-        The error times the area of its cell.
-    """
-    return {
-        "error": weighted.sum(dim=-1),
-        "error_squared": torch.linalg.vecdot(weighted, error),
-        "error_absolute": weighted.abs().sum(dim=-1),
-        "error_truth": torch.linalg.vecdot(weighted, truth),
-    }
+    products = truth.new_empty(4, *truth.shape)
+    error, square, absolute, product = products
+    torch.sub(prediction, truth, out=error)
+    torch.square(error, out=square)
+    torch.abs(error, out=absolute)
+    torch.mul(error, centred, out=product)
+    return products
 
 
 def rmse(sums: dict[str, Values]) -> Values:

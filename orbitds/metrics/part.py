@@ -11,7 +11,7 @@ from orbitds.metrics.frame import Frame, Traits
 from orbitds.metrics.scores import Scores
 
 # Changes with what the sums are; files of another number are refused.
-FORMAT = 2
+FORMAT = 3
 
 
 def save_part(scores: Scores, path: Path) -> None:

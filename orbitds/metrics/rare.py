@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float
 
 from orbitds.metrics.bootstrap import interval, redraw, times_drawn
+from orbitds.metrics.drawn import drawn_scores
 from orbitds.metrics.extremes import extreme_errors, extreme_sums
 from orbitds.metrics.frame import SEASONS
 from orbitds.metrics.scores import EXTREME, MONTHLY, Scores
@@ -15,11 +16,9 @@ QUANTILES = {
     "quantile_bias_1": 0.01, "quantile_bias_50": 0.5, "quantile_bias_95": 0.95,
     "quantile_bias_99": 0.99, "quantile_bias_99_9": 0.999,
 }  # fmt: skip
-# Draws whose distributions are in memory at once.
-DRAWS_AT_ONCE = 50
+LEVELS, PERCENTILES = (np.array(list(names.values())) for names in (QUANTILES, TAILS))
 # A score, and both ends of its interval; NaN where there is none.
 Three = tuple[Float[np.ndarray, "M R"], Float[np.ndarray, "M R"], Float[np.ndarray, "M R"]]
-Rows = Float[np.ndarray, "L D N"]
 
 
 def tail_scores(scores: Scores, season: str | None) -> dict[str, Three]:
@@ -40,13 +39,9 @@ def tail_scores(scores: Scores, season: str | None) -> dict[str, Three]:
     times = times_drawn(len(months))
     if times is None:
         return found
-    kept = np.stack(months)
-    drawn = [
-        _of(np.tensordot(some, kept, axes=1).swapaxes(0, 1), methods, edges)
-        for some in np.array_split(times, -(-len(times) // DRAWS_AT_ONCE))
-    ]
+    drawn = _named(*drawn_scores(np.stack(months), times, edges, LEVELS, PERCENTILES))
     for name, (_, low, high) in found.items():
-        low[:, 0], high[:, 0] = interval(np.concatenate([one[name] for one in drawn], axis=1).T)
+        low[:, 0], high[:, 0] = interval(drawn[name].T)
     return found
 
 
@@ -73,14 +68,20 @@ def without_interval(value: Float[np.ndarray, "M R"]) -> Three:
 
 
 def _of(
-    rows: Rows, methods: int, edges: Float[np.ndarray, "N_1"]
-) -> dict[str, Float[np.ndarray, "M D"]]:
-    """Return scores of many distributions: of truth, methods, and squared errors by bin."""
+    rows: Float[np.ndarray, "L R N"], methods: int, edges: Float[np.ndarray, "N_1"]
+) -> dict[str, Float[np.ndarray, "M R"]]:
+    """Return scores of distributions of truth and methods, and of squared errors by bin."""
     truth, own, errors = rows[0], rows[1 : 1 + methods], rows[1 + methods :]
-    wanted = np.array(list(QUANTILES.values()))
-    biases = np.stack([quantile(one, edges, wanted) for one in own])
-    biases = biases - quantile(truth, edges, wanted)
+    biases = np.stack([quantile(one, edges, LEVELS) for one in own])
+    biases -= quantile(truth, edges, LEVELS)
+    return _named(biases, wasserstein(own, truth, edges), rmse_above(truth, errors, PERCENTILES))
+
+
+def _named(
+    biases: Float[np.ndarray, "M R P"],
+    distances: Float[np.ndarray, "M R"],
+    above: Float[np.ndarray, "M R Q"],
+) -> dict[str, Float[np.ndarray, "M R"]]:
     found = {name: biases[..., place] for place, name in enumerate(QUANTILES)}
-    found["wasserstein"] = wasserstein(own, truth, edges)
-    above = rmse_above(truth, errors, np.array(list(TAILS.values())))
+    found["wasserstein"] = distances
     return found | {name: above[..., place] for place, name in enumerate(TAILS)}

@@ -1,6 +1,6 @@
 """All sums of one variable: streamed over time, kept by block of time, merged, saved."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from orbitds.metrics import steps
 from orbitds.metrics.bands import Found, Goal, add_bands
+from orbitds.metrics.cells import Strip
 from orbitds.metrics.checks import check_fields, check_kin, check_times
-from orbitds.metrics.frame import Frame, Traits, When
+from orbitds.metrics.frame import Frame, Traits, When, blocks, runs
 from orbitds.metrics.steps import RegionSums, Step
 
 # Cells of a field that are worked on at once: a few times, or one large field.
-CHUNK_CELLS = 2**22
+CHUNK_CELLS = 2**23
 # Parts of the cells that are worked on side by side; how many does not depend on the machine.
 SHARES = 8
 Fields = dict[str, Float[Tensor, "T H W"]]
@@ -85,16 +86,19 @@ class Scores:
             is added.
         """
         check_times(when, self.sums)
-        check_fields({method: fields[method] for method in self.methods}, truth)
+        chosen = {method: fields[method] for method in self.methods}
+        list(run(_call, [partial(check_fields, chosen, truth)]))
         forms = (self,) if logarithm is None else (self, logarithm)
-        for chunk in _chunks(when, truth[0].numel()):
-            step = Step.of(
+        for chunk in runs(when, most=max(1, CHUNK_CELLS // truth[0].numel())):
+            made = partial(
+                Step.of,
                 truth[chunk],
-                {method: fields[method][chunk] for method in self.methods},
+                {method: field[chunk] for method, field in chosen.items()},
                 self.frame.cells,
                 coarse=None if coarse is None else coarse[chunk],
                 members=None if members is None else members[:, chunk],
             )
+            (step,) = run(_call, [made])
             _add(forms, step, when[chunk], run)
 
     def merge(self, other: "Scores") -> "Scores":
@@ -134,38 +138,34 @@ class Scores:
         keys = sorted(key for found, key in self.sums if found == kind)
         return {key: self.sums[kind, key] for key in keys}
 
-    def _put_found(self, found: Found, blocks: RegionSums, when: Sequence[When]) -> None:
+    def _put_found(self, found: Found, coarse: RegionSums, when: Sequence[When]) -> None:
         """Add the sums over patches of times of one month, and those over coarse cells."""
-        by_region = found.moments @ self.frame.cells.members.T
-        sums = dict(zip(found.names, by_region.unbind(dim=1), strict=True))
-        rows = ["weight", "truth", *(f"error|{method}" for method in self.methods)]
-        series = torch.stack([sums[row][:, 0] for row in rows], dim=1)
-        for at, row in zip(when, series, strict=True):
+        for at, row in zip(when, found.series, strict=True):
             self._put(("steps", at.label), row.clone())
-        self._put_rows("regions", sums | blocks, when)
-        self._put(("tails", when[0].season), found.tails)
-        self._put((MONTHLY, when[0].month_label), found.tails.sum(dim=1))
+        self.names["regions"] = (*found.names, *coarse)
+        by_region = found.moments @ self.frame.cells.members.T
+        for row, (label, places) in zip(by_region, blocks(when), strict=True):
+            own = [values[places].sum(dim=0, keepdim=True) for values in coarse.values()]
+            self._put(("regions", label), torch.cat([row, *own]))
+        tails = found.tails.unflatten(1, (self.frame.cells.patches, -1))
+        self._put(("tails", when[0].season), tails)
+        self._put((MONTHLY, when[0].month_label), tails.sum(dim=1))
         if self.members:
             self._put(("ranks", ""), found.ranks)
 
-    def _put_rows(self, kind: str, sums: RegionSums, when: Sequence[When]) -> None:
-        """Add sums over regions, whose names are those of the rows."""
-        self.names[kind] = tuple(sums)
-        self._put_blocks(kind, torch.stack(list(sums.values()), dim=1), when)
-
     def _put_blocks(self, kind: str, values: Float[Tensor, "T *K"], when: Sequence[When]) -> None:
         """Add values of times to their blocks."""
-        for block in dict.fromkeys(at.block for at in when):
-            places = [place for place, at in enumerate(when) if at.block == block]
-            self._put((kind, block), values[places].sum(dim=0))
+        for label, places in blocks(when):
+            self._put((kind, label), values[places].sum(dim=0))
 
     def _goal(self, at: When, dtype: torch.dtype) -> Goal:
         """Return the sums by cell of the season and year of a time; nothing at first."""
         methods, cells = len(self.methods), self.frame.area.numel()
-        peaks = None
+        peaks, extreme = None, (EXTREME, f"{at.year:04d}")
         if self.traits.extreme:
-            key, shape = (EXTREME, f"{at.year:04d}"), (1 + methods, cells)
-            peaks = self.sums.setdefault(key, torch.full(shape, -torch.inf, dtype=dtype))
+            if extreme not in self.sums:
+                self.sums[extreme] = torch.full((1 + methods, cells), -torch.inf, dtype=dtype)
+            peaks = self.sums[extreme]
         return Goal(
             self.traits,
             self.methods,
@@ -195,49 +195,45 @@ def _add(forms: Sequence[Scores], step: Step, when: Sequence[When], run: Map) ->
     """Add times of one month to the scores of a variable, and perhaps to those of its logarithm."""
     frame = forms[0].frame
     goals = [scores._goal(when[0], step.truth.dtype) for scores in forms]
-    bands = step.cells.bands(len(when))
-    size = -(-len(bands) // SHARES)
-    shares = [bands[start : start + size] for start in range(0, len(bands), size)]
+    strips = step.cells.strips
+    size = -(-len(strips) // SHARES)
+    shares = [strips[start : start + size] for start in range(0, len(strips), size)]
     places = [place for place, at in enumerate(when) if at.is_detailed]
+    times = [consecutive for _, consecutive in blocks(when)]
 
-    def add_share(share: Sequence[tuple[int, slice]]) -> list[Found]:
-        return add_bands((step.band(*band) for band in share), step.cells.patches, goals)
+    def add_share(share: Sequence[Strip]) -> list[Found]:
+        sizes = len(times), len(when), frame.cells.patches, forms[0].members
+        found = [Found.nothing(goal, *sizes) for goal in goals]
+        add_bands((band for strip in share for band in step.bands(strip, times)), goals, found)
+        return found
 
-    def tasks() -> Iterator[Callable[[], Any]]:
-        yield from (partial(add_share, share) for share in shares)
-        if places:
-            # several threads are at work on the shares while the whole fields are made ready
-            whole = step.whole(places)
-            for scores, fields in zip(forms, (whole, None), strict=False):
-                fields = fields or whole.logarithm()
-                yield partial(steps.similarity, fields, scores.traits)
-                yield partial(steps.fraction_sums, fields, scores.traits)
-                yield partial(steps.curve_sums, fields, frame)
-
-    results = list(run(_call, tasks()))
-    parts, structure = results[: len(shares)], iter(results[len(shares) :])
+    # Large fields are made by tasks alone. Small sums that stay, made here, would come to lie
+    # between them, and the next ones no longer fit in there: memory would grow with time.
+    whole = [
+        partial(
+            steps.structure, step, places, scores.traits, frame, is_logarithm=scores is not forms[0]
+        )
+        for scores in forms
+        if places
+    ]
+    tasks = [*whole, partial(steps.block_errors, step, frame)]
+    results = iter(run(_call, [*tasks, *(partial(add_share, share) for share in shares)]))
+    structure = [next(results) for _ in whole]
+    coarse = next(results)
+    parts = list(results)
     for scores, (found, *others) in zip(forms, zip(*parts, strict=True), strict=True):
         for other in others:
             found.take(other)
-        blocks = steps.block_errors(step, frame) if scores is forms[0] else {}
-        scores._put_found(found, blocks, when)
-        if places:
-            detailed = [when[place] for place in places]
-            scores._put_rows("structure", next(structure) | next(structure), detailed)
-            for kind, values in next(structure).items():
-                scores._put_blocks(kind, values, detailed)
+        scores._put_found(found, coarse if scores is forms[0] else {}, when)
+    for scores, (sums, curves) in zip(
+        forms, structure, strict=False
+    ):  # none at times without detail
+        detailed = [when[place] for place in places]
+        scores.names["structure"] = tuple(sums)
+        scores._put_blocks("structure", torch.stack(list(sums.values()), dim=1), detailed)
+        for kind, values in curves.items():
+            scores._put_blocks(kind, values, detailed)
 
 
 def _call(task: Callable[[], Any]) -> Any:  # noqa: ANN401  each task has its own result
     return task()
-
-
-def _chunks(when: Sequence[When], cells: int) -> Iterator[slice]:
-    """Yield slices of times of one month, as many as make up a chunk."""
-    most = max(1, CHUNK_CELLS // cells)
-    start = 0
-    for stop in range(1, len(when) + 1):
-        ends = stop == len(when) or when[stop].month_label != when[start].month_label
-        if ends or stop - start == most:
-            yield slice(start, stop)
-            start = stop

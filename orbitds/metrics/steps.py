@@ -1,18 +1,22 @@
 """Fields of a few times: their bands, and the sums that need whole fields."""
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from orbitds.metrics import consistency, fractions
 from orbitds.metrics.bands import Band
-from orbitds.metrics.cells import Cells
+from orbitds.metrics.cells import Cells, Strip
 from orbitds.metrics.frame import Frame, Traits
 from orbitds.metrics.structure import WIDTHS, fast_ssim_map, gaussian_ssim_map
 
+# Values of a strip that are worked on at once.
+BAND_CELLS = 2**17
 # Sums over regions at each time, by name.
 RegionSums = dict[str, Float[Tensor, "T R"]]
 
@@ -45,24 +49,26 @@ class Step:
         members: Float[Tensor, "M T H W"] | None = None,
     ) -> "Step":
         """Return the fields with the cells where there is truth."""
-        missing = truth.isnan()
-        return cls(truth, fields, ~missing if missing.any() else None, cells, coarse, members)
+        # a sum is quicker than a search: it is NaN where a value is
+        valid = None if truth.sum().isfinite() else ~truth.isnan()
+        return cls(truth, fields, valid, cells, coarse, members)
 
-    def band(self, patch: int, place: slice) -> Band:
-        """Return some sorted cells of one patch."""
-        sort, valid, members = self.cells.sort, None, None
-        fields = (self.truth, *self.fields.values())
-        weight = self.cells.weight[place]
-        values = self.truth.new_empty(len(fields), len(self.truth), len(weight))
-        for field, out in zip(fields, values, strict=True):
-            sort(field, place, out=out)
-        if self.members is not None:
-            members = sort(self.members, place)
-        if self.valid is not None:
-            valid = sort(self.valid, place)
-            values.masked_fill_(~valid, 0)
-            members = None if members is None else members.masked_fill(~valid, 0)
-        return Band(patch, place, weight, values, valid, members)
+    def bands(self, strip: Strip, blocks: Sequence[slice]) -> Iterator[Band]:
+        """Yield a strip of the fields, a few times of one block at once."""
+        fields = [field.flatten(1)[:, strip.place] for field in (self.truth, *self.fields.values())]
+        most = max(1, BAND_CELLS // len(strip.label))
+        for place, block in enumerate(blocks):
+            for start in range(block.start, block.stop, most):
+                times = slice(start, min(start + most, block.stop))
+                values = torch.stack([field[times] for field in fields])
+                valid, members = None, None
+                if self.members is not None:
+                    members = self.members.flatten(2)[:, times, strip.place]
+                if self.valid is not None:
+                    valid = self.valid.flatten(1)[times, strip.place]
+                    values.masked_fill_(~valid, 0)
+                    members = None if members is None else members.masked_fill(~valid, 0)
+                yield Band(strip, place, times, values, valid, members)
 
     def whole(self, places: list[int]) -> "Step":
         """Return some of the times, zero where the truth is missing, without coarse and members."""
@@ -79,6 +85,20 @@ class Step:
         """Return log1p of all fields; what a method leaves below zero is none of the amount."""
         fields = {method: field.clamp(min=0).log1p_() for method, field in self.fields.items()}
         return replace(self, truth=self.truth.clamp(min=0).log1p_(), fields=fields)
+
+
+def structure(
+    step: Step, places: list[int], traits: Traits, frame: Frame, *, is_logarithm: bool
+) -> tuple[RegionSums, dict[str, Float[Tensor, "T M K"]]]:
+    """Return what is measured on whole fields of some times, or of their log1p.
+
+    Returns
+    -------
+    Sums over regions of similarity and fractions, and the sums of ``curve_sums``.
+    """
+    whole = step.whole(places)
+    whole = whole.logarithm() if is_logarithm else whole
+    return similarity(whole, traits) | fraction_sums(whole, traits), curve_sums(whole, frame)
 
 
 def curve_sums(step: Step, frame: Frame) -> dict[str, Float[Tensor, "T M K"]]:
@@ -114,12 +134,20 @@ def similarity(step: Step, traits: Traits) -> RegionSums:
         share = F.avg_pool2d(step.valid.float()[:, None], width, stride=1)[:, 0]
         whole = share > 1 - 0.5 / width**2
     similar = fast_ssim_map if traits.window == "uniform" else gaussian_ssim_map
-    sums = {}
-    for method, field in step.fields.items():
+    maps = []
+    for field in step.fields.values():
         found = similar(field, step.truth, traits.data_range, traits.offset)
-        sums[f"ssim|{method}"] = _at_centres(found.where(whole, 0), cells, width)
-    weight = _at_centres(whole.float(), cells, width)
-    return {"ssim_weight": weight.expand(len(step.truth), -1)} | sums
+        maps.append((found if step.valid is None else found.where(whole, 0)).flatten(1))
+    maps.append(whole.expand(len(step.truth), -1, -1).flatten(1))
+
+    def rows(place: slice) -> Tensor:
+        return torch.cat([found[:, place] for found in maps])
+
+    count = len(maps) * len(step.truth)
+    *sums, weight = cells.sums_of(rows, count, margin=width // 2).chunk(len(maps))
+    return {"ssim_weight": weight} | {
+        f"ssim|{method}": found for method, found in zip(step.fields, sums, strict=True)
+    }
 
 
 def fraction_sums(step: Step, traits: Traits) -> RegionSums:
@@ -130,25 +158,40 @@ def fraction_sums(step: Step, traits: Traits) -> RegionSums:
     if not traits.is_rain:
         return {}
     whole = None if step.valid is None else fractions.windows(step.valid.byte())
-
-    def counts(field: Tensor) -> dict[tuple[str, int], Tensor]:
-        found = {}
-        for name, count in fractions.counts(field).items():
-            width = int(name.rpartition("_")[2])
-            kept = count if whole is None else count * (whole[width] == width**2)
-            found[name, width] = kept.float()  # holds the squares of counts up to 255 exactly
-        return found
-
-    truth = counts(step.truth)
-    squares = {key: _at_centres(count.square(), step.cells, key[1]) for key, count in truth.items()}
+    fields = (step.truth, *step.fields.values())
+    # [K H T N] of truth and methods, and of thresholds
+    counts = [fractions.counts(field, whole) for field in fields]
     sums = {}
-    for method, field in step.fields.items():
-        for key, count in counts(field).items():
-            name, width = key
-            apart = _at_centres((count - truth[key]).square_(), step.cells, width)
-            own = _at_centres(count.square_(), step.cells, width)
-            sums[f"{name}_apart|{method}"] = apart
-            sums[f"{name}_worst|{method}"] = own + squares[key]
+    for width in fractions.WIDTHS:
+        sums |= _fractions_apart(step, [each[width].flatten(2) for each in counts], width)
+    return sums
+
+
+def _fractions_apart(step: Step, counts: list[UInt8[Tensor, "H T N"]], width: int) -> RegionSums:
+    """Return sums over squares of the counts of truth and methods, and over those of differences.
+
+    Parameters
+    ----------
+    counts
+        For truth and methods, at each threshold and time, around the centre of each window.
+    """
+
+    def rows(place: slice) -> Tensor:
+        found = torch.stack([each[..., place] for each in counts]).float()
+        apart = found[1:] - found[0]
+        # squares of counts up to 225 are exact
+        return torch.cat([found.square_(), apart.square_()]).flatten(0, 2)
+
+    shape = 2 * len(counts) - 1, len(fractions.THRESHOLDS_MM), len(step.truth)
+    found = step.cells.sums_of(rows, math.prod(shape), margin=width // 2)
+    truth, *rest = found.unflatten(0, shape)
+    own, apart = rest[: len(step.fields)], rest[len(step.fields) :]
+    sums = {}
+    for at, threshold in enumerate(fractions.THRESHOLDS_MM):
+        name = f"fss_{threshold}mm_{width}"
+        for row, method in enumerate(step.fields):
+            sums[f"{name}_apart|{method}"] = apart[row][at]
+            sums[f"{name}_worst|{method}"] = own[row][at] + truth[at]
     return sums
 
 
@@ -167,10 +210,3 @@ def block_errors(step: Step, frame: Frame) -> RegionSums:
         sums[f"coarse_squared|{method}"] = apart.flatten(1) @ weight
         known = known & ~means.isnan()
     return {"coarse_weight": known.double().flatten(1) @ weight} | sums
-
-
-def _at_centres(
-    windows: Shaped[Tensor, "T H2 W2"], cells: Cells, width: int
-) -> Float[Tensor, "T R"]:
-    """Return the sums over regions of values of whole windows, each at its centre."""
-    return cells.field_sums(fractions.padded(windows, cells.shape, width))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
 COUNT = 4096
@@ -46,13 +46,13 @@ class Bins:
             )
         return Bins(float(np.log1p(self.low)), float(np.log1p(self.high)), count=self.count)
 
-    def index(self, values: Float[Tensor, "*T N"]) -> Int64[Tensor, "*T N"]:
-        """Return the bin of each value; missing values have any."""
+    def index(self, values: Float[Tensor, "*T N"]) -> Int32[Tensor, "*T N"]:
+        """Return the bin of each value, none of which is missing."""
         if self.is_log1p:
             return self.logarithm().index(values.clamp(min=self.low).log1p())
-        scaled = ((values - self.low) * (self.count / (self.high - self.low))).nan_to_num_(0.0)
+        scaled = (values - self.low).mul_(self.count / (self.high - self.low))
         # clamped as floats: what is infinite has no integer
-        return scaled.clamp_(0, self.count - 1).long()
+        return scaled.clamp_(0, self.count - 1).int()
 
 
 def add_to_histogram(
@@ -69,9 +69,7 @@ def quantile(
 
     Linear within a bin, as if its values were spread evenly.
     """
-    place, share = _cut(histogram, probabilities)
-    found = edges[place] + share * np.diff(edges)[place]
-    return np.where(histogram.sum(axis=1, keepdims=True) > 0, found, np.nan)
+    return quantile_at(*_cut(histogram, probabilities), edges)
 
 
 def rmse_above(
@@ -94,7 +92,7 @@ def rmse_above(
     above, squared = (
         _beyond(sums, place) + rest * _at(sums, place) for sums in (truth, error_squared)
     )
-    return np.sqrt(np.divide(squared, above, out=np.full(squared.shape, np.nan), where=above > 0))
+    return rmse_of(squared, above)
 
 
 def wasserstein(
@@ -113,10 +111,29 @@ def wasserstein(
     )
 
 
+def quantile_at(
+    place: Int[np.ndarray, "R P"],
+    share: Float[np.ndarray, "R P"],
+    edges: Float[np.ndarray, "N_1"],
+) -> Float[np.ndarray, "R P"]:
+    """Return the value at a share of some bins."""
+    return edges[place] + share * np.diff(edges)[place]
+
+
+def rmse_of(
+    squared: Float[np.ndarray, "*M R P"], weight: Float[np.ndarray, "R P"]
+) -> Float[np.ndarray, "*M R P"]:
+    """Return the root of the mean of weighted squares; NaN where there is no weight."""
+    return np.sqrt(np.divide(squared, weight, out=np.full(squared.shape, np.nan), where=weight > 0))
+
+
 def _cut(
     weights: Histogram, probabilities: Float[np.ndarray, "P"]
 ) -> tuple[Int[np.ndarray, "R P"], Float[np.ndarray, "R P"]]:
-    """Return the bin that holds each share of the weight, and the share of the bin below it."""
+    """Return the bin that holds each share of the weight, and the share of the bin below it.
+
+    The share is NaN where there is no weight at all.
+    """
     reached = np.cumsum(weights, axis=1)
     wanted = probabilities * reached[:, -1:]
     place = np.stack([np.searchsorted(*pair) for pair in zip(reached, wanted, strict=True)])
@@ -124,7 +141,7 @@ def _cut(
     inside = np.take_along_axis(weights, place, axis=1)
     before = np.take_along_axis(reached, place, axis=1) - inside
     share = np.divide(wanted - before, inside, out=np.zeros(wanted.shape), where=inside > 0)
-    return place, share.clip(0, 1)
+    return place, np.where(reached[:, -1:] > 0, share.clip(0, 1), np.nan)
 
 
 def _beyond(

@@ -9,15 +9,16 @@ from torch.testing import assert_close
 
 from orbitds.loss import fair_crps
 from orbitds.metrics.ensemble import (
-    ensemble_sums,
+    SPREAD,
     fair_crps_map,
     rank_weights,
     spread_skill,
+    spread_sums,
 )
 
 
 def draws(members, times=2, seed=0, spread=1.0):
-    """Members and a truth that is drawn as they are, by sorted cell."""
+    """Members and a truth that is drawn as they are, by cell."""
     generator = torch.Generator().manual_seed(seed)
     field = torch.randn(members + 1, times, 18 * 27, generator=generator, dtype=torch.float64)
     return spread * field[1:], field[0]
@@ -54,7 +55,7 @@ def test_spread_is_the_error_of_the_mean_where_all_are_drawn_alike():
         drawn, truth = draws(members, times=200, spread=spread)
         sums = {
             name: v.sum(dim=0, keepdim=True).numpy()
-            for name, v in ensemble_sums(drawn, truth, torch.ones_like(truth)).items()
+            for name, v in zip(SPREAD, spread_sums(drawn, truth, None), strict=True)
         }
         squared = ((drawn.mean(dim=0) - truth) ** 2).sum()[None].numpy()
         got = spread_skill(sums["member_variance"], squared, members)

@@ -17,7 +17,7 @@ def test_errors_of_yearly_extremes_are_numpys(extreme):
         fields, truth = weather(9, missing=0.05, seed=int(year))
         valid = ~truth.isnan()
         shown = torch.stack([truth, *(f.where(valid, torch.nan) for f in fields.values())])
-        years[year] = highest(cells.sort(shown.nan_to_num(0.0)), cells.sort(valid), extreme)
+        years[year] = highest(shown.nan_to_num(0.0).flatten(2), valid.flatten(1), extreme)
         peaks = reduce(shown.numpy(), axis=1)
         errors.append(peaks[1:] - peaks[0])
     sums = [extreme_sums(peaks, extreme, cells).numpy() for peaks in years.values()]
@@ -51,8 +51,10 @@ def test_cells_without_truth_have_no_extreme():
 
 
 def test_wet_days_have_a_millimetre_or_more():
-    amount, weight = torch.zeros(1, 6).double(), torch.tensor([[1.0, 2, 4, 8, 16, 0]]).double()
-    amount[0] = torch.tensor([1.0, 0.99, 30.0, 0.0, -5.0, 50.0])  # the last one is missing
-    sums = wet_sums(amount, weight)
-    assert float(sums["wet"][0]) == 1 + 4
-    assert float(sums["wet_amount"][0]) == 1 + 4 * 30
+    amount = torch.tensor([[1.0, 0.99, 30.0, 0.0, -5.0, 50.0], [2.0, 3.0, 0.5, 0.0, 0.0, 1.0]])
+    valid = torch.ones(2, 6, dtype=torch.bool)
+    valid[0, 5] = False
+    days, total = wet_sums(amount, valid)
+    assert days.tolist() == [2, 1, 1, 0, 0, 1]
+    assert total.tolist() == [3, 3, 30, 0, 0, 1]
+    assert wet_sums(amount, None)[0].tolist() == [2, 1, 1, 0, 0, 2]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from orbitds.metrics.frame import When
-from tests.metrics.frames import frame_of
+from orbitds.metrics.frame import When, blocks, runs
+from tests.metrics.frames import days, frame_of
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,14 @@ def test_blocks_are_thirds_of_a_month():
     blocks = [When("x", 2004, 2, day).block for day in (1, 10, 11, 20, 21, 29)]
     assert [block[-1] for block in blocks] == ["1", "1", "2", "2", "3", "3"]
     assert When("x", 850, 1, 31).block == "0850-01-3"
+
+
+def test_runs_of_times_end_with_their_month():
+    when = days(40, "2004-01-28")
+    assert list(runs(when, most=15)) == [
+        slice(0, 4), slice(4, 19), slice(19, 33), slice(33, 40),
+    ]  # fmt: skip
+    assert blocks(when)[:2] == [("2004-01-3", slice(0, 4)), ("2004-02-1", slice(4, 14))]
 
 
 def test_coarse_weights_sum_up_to_regions():

@@ -6,10 +6,21 @@ import torch
 from scipy import stats
 
 from orbitds.metrics import moments
-from orbitds.metrics.moments import error_sums, truth_sums
+from orbitds.metrics.moments import ERRORS, TRUTH, error_products, truth_sums
 from tests.metrics.frames import frame_of, weather
 
 OFFSET = 255.0
+
+
+def summed(prediction, truth, area):
+    """Return the sums over all cells and times."""
+    valid = ~truth.isnan()
+    centred = torch.where(valid, truth - OFFSET, 0.0).flatten(1)
+    prediction, truth = (f.where(valid, 0.0).flatten(1) for f in (prediction, truth))
+    over_times = [valid.flatten(1).sum(dim=0)[None].double(), truth_sums(centred)]
+    over_times.append(error_products(prediction, truth, centred).sum(dim=1))
+    values = torch.cat(over_times) @ area.flatten()
+    return dict(zip(("weight", *TRUTH, *ERRORS), values.tolist(), strict=True))
 
 
 def sums_of(missing=0.1, *, shift=0.0, scale=1.0):
@@ -18,16 +29,13 @@ def sums_of(missing=0.1, *, shift=0.0, scale=1.0):
     fields, truth = weather(4, missing=missing)
     truth, prediction = shift + scale * truth, shift + scale * fields["model"]
     valid = ~truth.isnan()
-    centred = torch.where(valid, truth - OFFSET, 0.0).flatten(1)
-    error = torch.where(valid, prediction - truth, 0.0).flatten(1)
     rows, values = [], []
     for mask in frame.regions.values():
         chosen = (valid & mask).numpy()
         weight = np.broadcast_to(frame.area.numpy(), chosen.shape)[chosen]
         values.append((prediction.numpy()[chosen], truth.numpy()[chosen], weight))
-        weights = (frame.area * (valid & mask)).flatten(1)
-        rows.append(truth_sums(centred, weights) | error_sums(error * weights, error, centred))
-    sums = {name: np.array([float(row[name].sum()) for row in rows]) for name in rows[0]}
+        rows.append(summed(prediction, truth, frame.area * mask))
+    sums = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return sums, values
 
 
@@ -52,11 +60,8 @@ def test_each_score_is_numpys_in_each_region(missing):
 
 def test_pearson_is_scipys_where_cells_are_alike():
     fields, truth = weather(3)
-    centred, error = (truth - OFFSET).flatten(1), (fields["model"] - truth).flatten(1)
-    sums = truth_sums(centred, torch.ones_like(error)) | error_sums(error, error, centred)
-    got = moments.pearson(
-        {name: value.sum(dim=0, keepdim=True).numpy() for name, value in sums.items()}
-    )
+    sums = summed(fields["model"], truth, torch.ones(truth.shape[1:], dtype=torch.float64))
+    got = moments.pearson({name: np.array([value]) for name, value in sums.items()})
     expected = stats.pearsonr(fields["model"].flatten(), truth.flatten()).statistic
     assert got[0] == pytest.approx(expected, rel=1e-11)
 

