@@ -26,6 +26,7 @@ import xarray as xr
 from dask.array.core import normalize_chunks
 
 from orbitds.eval.evaluate import evaluate
+from orbitds.eval.heap import share_heap
 from orbitds.eval.options import Options
 from orbitds.eval.sides import Sides
 from orbitds.eval.stream import DETAILED_TIMES, stream
@@ -71,6 +72,7 @@ def _measured(
     work: Callable[[argparse.Namespace, str], None], options: argparse.Namespace, folder: str
 ) -> tuple[float, float, float]:
     """Return seconds, those of processors, and the peak of memory in bytes."""
+    share_heap()  # as `orbitds eval` does
     start, cpu = time.perf_counter(), time.process_time()
     done = threading.Event()
     watch = threading.Thread(target=_watch, args=(work.__name__[1:], start, done))

@@ -17,6 +17,7 @@ from orbitds.checkpoint import load_checkpoint
 from orbitds.config import EvalConfig, parse, read_config
 from orbitds.eval.evaluate import prepare
 from orbitds.eval.evaluation import Evaluation
+from orbitds.eval.heap import share_heap
 from orbitds.eval.options import Options
 from orbitds.eval.parts import table_of_parts, write_part
 from orbitds.eval.report import write_report
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     told.add_argument("--config", required=True, help="settings of `orbitds eval`: file or name")
     told.add_argument("--share", help="K/N, where no launcher says it")
     options = told.parse_args(arguments)
+    share_heap()
     config = parse(EvalConfig, read_config(options.config, "eval"), source=options.config)
     share = share_of(os.environ, options.share)
     parts = config.output / "parts"

@@ -232,9 +232,11 @@ def evaluate(*, config: Annotated[EvalConfig, Parameter(name="*")]) -> None:
     learn need a training period, by --pair or --train-truth and --train-coarse. Predictions of
     other models go beside it: --others.unet FILE.
     """
+    from orbitds.eval.heap import share_heap
     from orbitds.eval.report import Table, show
     from orbitds.eval.run import run
 
+    share_heap()
     show(Table.of(run(config)))
     tell(f"wrote {config.output / 'report.html'}, and scores as .md, .json and .nc beside it")
 

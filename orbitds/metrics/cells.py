@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 
-# Cells of a strip: enough for the time of a call not to count, few enough for a cache.
-STRIP_CELLS = 2**14
+# Cells of a strip: enough for the time of a call not to count.
+STRIP_CELLS = 2**16
 # A grid has so many strips at least, for threads to share, if they have so many cells then.
 LEAST_STRIPS, LEAST_CELLS = 8, 2**12
 # Regions whose membership fits into one integer beside the number of an earlier group.

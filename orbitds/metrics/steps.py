@@ -16,7 +16,7 @@ from orbitds.metrics.frame import Frame, Traits
 from orbitds.metrics.structure import WIDTHS, fast_ssim_map, gaussian_ssim_map
 
 # Values of a strip that are worked on at once.
-BAND_CELLS = 2**17
+BAND_CELLS = 2**19
 # Sums over regions at each time, by name.
 RegionSums = dict[str, Float[Tensor, "T R"]]
 

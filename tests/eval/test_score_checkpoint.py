@@ -100,21 +100,6 @@ def test_one_field_has_intervals_over_squares(script, checkpoint, pair):
     assert row.low["skill"] < row.values["skill"] < row.high["skill"]
 
 
-def test_crops_decide_on_tiles(script, checkpoint, pair):
-    grid = pair.coarse_grid
-
-    def trained(**tiles):
-        config = {"tiles": {"rows": 1, "columns": 1, "crop_cells": None, "halo_cells": 1} | tiles}
-        told = checkpoint.description.model_copy(update={"provenance": {"config": config}})
-        return script._as_trained(replace(checkpoint, description=told), grid)
-
-    assert trained() == (1, 1)
-    assert trained(rows=2, columns=3) == (2, 3)
-    assert trained(crop_cells=[4, 6]) == (4, 3)
-    assert trained(crop_cells=[8, 6]) == (1, 3)
-    assert script._as_trained(checkpoint, grid) == (1, 1)
-
-
 def test_the_table_holds_every_row(script, result, checkpoint, tmp_path):
     script.write([result], checkpoint, tmp_path / "out")
     text = (tmp_path / "out/scores.md").read_text()

@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import xarray as xr
@@ -183,16 +184,20 @@ def test_the_launcher_says_whose_a_share_is(starter, place):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_keeps_what_is_finished(starter, place, name):
     wanted, _ = whole(starter, place, FORMATS["netcdf"])
-    folder = place / "stopped"
-    folder.mkdir()
-    process = starter.start(folder, *FORMATS["netcdf"])
-    units = folder / ".fine.nc.job" / "units"
-    while not units.exists() or not any(units.glob("*.json")):
-        time.sleep(0.001)
-    os.kill(process.pid, getattr(signal, name))
-    log = place / "stopped.log"
-    assert ended(process) == EXIT_CODE, log.read_text()
+    for attempt in range(5):  # a busy machine may be done before the signal comes
+        folder = place / f"stopped{attempt}"
+        folder.mkdir()
+        process = starter.start(folder, *FORMATS["netcdf"])
+        units = folder / ".fine.nc.job" / "units"
+        while process.is_alive() and not any(units.glob("*.json")):
+            time.sleep(0.001)
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, getattr(signal, name))
+        if ended(process) != 0:
+            break
+    log = place / f"{folder.name}.log"
     told = log.read_text()
+    assert process.exitcode == EXIT_CODE, told
     assert f"units and stopped: got {name}. Start the same command with --resume" in told
     finished = {path.name: path.stat().st_mtime_ns for path in units.glob("*.json")}
     assert 0 < len(finished) < 12
