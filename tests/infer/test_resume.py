@@ -181,9 +181,8 @@ def test_the_launcher_says_whose_a_share_is(starter, place):
     assert contents(folder) == wanted
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_keeps_what_is_finished(starter, place, name):
-    wanted, _ = whole(starter, place, FORMATS["netcdf"])
+def stopped(starter, place, name):
+    """Send a signal to a job after its first unit; return its folder and exit code."""
     for attempt in range(5):  # a busy machine may be done before the signal comes
         folder = place / f"stopped{attempt}"
         folder.mkdir()
@@ -193,11 +192,18 @@ def test_a_signal_keeps_what_is_finished(starter, place, name):
             time.sleep(0.001)
         with suppress(ProcessLookupError):
             os.kill(process.pid, getattr(signal, name))
-        if ended(process) != 0:
-            break
-    log = place / f"{folder.name}.log"
+        if code := ended(process):
+            return folder, code
+    return pytest.fail("each of five jobs was done before the signal")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_keeps_what_is_finished(starter, place, name):
+    wanted, _ = whole(starter, place, FORMATS["netcdf"])
+    folder, code = stopped(starter, place, name)
+    units, log = folder / ".fine.nc.job" / "units", place / f"{folder.name}.log"
     told = log.read_text()
-    assert process.exitcode == EXIT_CODE, told
+    assert code == EXIT_CODE, told
     assert f"units and stopped: got {name}. Start the same command with --resume" in told
     finished = {path.name: path.stat().st_mtime_ns for path in units.glob("*.json")}
     assert 0 < len(finished) < 12
