@@ -83,15 +83,9 @@ def main() -> None:
     parser.add_argument("--tiles", help="ROWSxCOLUMNS; by default as users have it")
     parser.add_argument("--device", help="cpu, cuda or cuda:1")
     given = parser.parse_args()
-    checkpoint = load_checkpoint(given.checkpoint)
+    checkpoint, tiles = load_checkpoint(given.checkpoint), parse_tiles(given.tiles)
     results = [
-        score(
-            checkpoint,
-            open_pair(name),
-            given.space_blocks,
-            tiles=parse_tiles(given.tiles),
-            device=given.device,
-        )
+        score(checkpoint, open_pair(name), given.space_blocks, tiles=tiles, device=given.device)
         for name in given.pairs
     ]
     write(results, checkpoint, given.output)

@@ -86,6 +86,29 @@ class Crops(Windows):
         return found
 
 
+def tiles_about(
+    shape: tuple[int, int], window_cells: tuple[int, int], halo_cells: int
+) -> tuple[int, int]:
+    """Return rows and columns of tiles whose windows are about as large as crops.
+
+    A trunk that has seen crops alone is worse on a whole field that is much larger.
+
+    Parameters
+    ----------
+    shape
+        Coarse rows and columns of the field; an axis no longer than a crop is taken whole.
+    window_cells
+        Coarse rows and columns of a crop.
+    halo_cells
+        Coarse cells inside each border of a window that are another tile's too.
+    """
+    rows, columns = (
+        1 if size <= window else -(-size // max(window - 2 * halo_cells, 1))
+        for size, window in zip(shape, window_cells, strict=True)
+    )
+    return rows, columns
+
+
 class _Crossings(Sequence[Tile]):
     """All pairs of places along two axes, made when they are asked for."""
 

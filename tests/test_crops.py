@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitds.crops import Crops
+from orbitds.crops import Crops, tiles_about
 
 
 @st.composite
@@ -106,3 +106,10 @@ def test_a_crop_without_a_place_inside_its_halo_is_refused():
     ):
         Crops(20, 20, (7, 12), 3, step_cells=2)
     assert Crops(7, 20, (7, 12), 3, step_cells=2).window == (7, 12), "rows are whole"
+
+
+def test_windows_of_tiles_are_about_as_large_as_crops():
+    assert tiles_about((40, 60), (64, 64), 4) == (1, 1)
+    assert tiles_about((40, 60), (40, 32), 4) == (1, 3), "24 cells and an overlap on both sides"
+    assert tiles_about((40, 60), (20, 60), 4) == (4, 1)
+    assert tiles_about((40, 60), (2, 2), 4) == (40, 60), "no tile is smaller than a cell"

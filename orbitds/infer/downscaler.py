@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from orbitds.checkpoint import Checkpoint, load_checkpoint
+from orbitds.crops import tiles_about
 from orbitds.data.statics import SOURCE
 from orbitds.data.values import Missing, check_missing
 from orbitds.device import choose_device
@@ -26,7 +27,7 @@ from orbitds.infer.precision import Dtype, check_dtype, choose_dtype
 from orbitds.infer.seams import Seams
 from orbitds.infer.sweep import frame_of, sweep_for
 from orbitds.infer.template import dress
-from orbitds.infer.tiling import Tiles, as_trained, check_tiles, cut_for, halo_of
+from orbitds.infer.tiling import OVERLAP_CELLS, Tiles, check_tiles, cut_for, halo_of
 from orbitds.tiles import TileGrid
 
 # A model trained at one spacing is not asked about another, rounding of coordinates aside.
@@ -166,7 +167,7 @@ class Downscaler:
         model, tiles = self.checkpoint.model, self.tiles
         trained = self.checkpoint.description.window_cells
         if trained is not None and tiles in (None, "auto"):
-            tiles = as_trained(trained, grid)
+            tiles = tiles_about(grid.shape, trained, OVERLAP_CELLS)
         if tiles == "auto" and model.window is None:
             if grid.shape not in self._fixed:
                 free = free_bytes(choose_device(self.device))

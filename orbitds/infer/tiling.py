@@ -103,18 +103,6 @@ def _cut_to_window(
     return cut
 
 
-def as_trained(window_cells: tuple[int, int], grid: Grid) -> tuple[int, int]:
-    """Return rows and columns of tiles that make windows of about the size of training.
-
-    A trunk that has seen windows alone is worse on a whole field that is much larger.
-    """
-    rows, columns = (
-        1 if size <= window else -(-size // max(window - 2 * OVERLAP_CELLS, 1))
-        for size, window in zip(grid.shape, window_cells, strict=True)
-    )
-    return rows, columns
-
-
 def plan(height: int, width: int, largest_window: int, halo_cells: int) -> tuple[int, int]:
     """Return rows and columns of tiles, doubled until a window holds at most so many cells.
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitds.config import TrainConfig
-from orbitds.crops import Crops
+from orbitds.crops import Crops, tiles_about
 from orbitds.data.batch import Sample
 from orbitds.data.climatology import Climatology
 from orbitds.data.history import base_name, with_earlier
@@ -231,10 +231,7 @@ def tiles_of(config: TrainConfig, pair: Pair) -> TileGrid:
     shape, halo = pair.coarse_grid.shape, config.tiles.halo_cells
     rows, columns = config.tiles.rows, config.tiles.columns
     if config.tiles.crop_cells is not None:
-        rows, columns = (
-            1 if size <= crop else -(-size // (crop - 2 * halo))
-            for size, crop in zip(shape, config.tiles.crop_cells, strict=True)
-        )
+        rows, columns = tiles_about(shape, config.tiles.crop_cells, halo)
     return TileGrid(
         *shape,
         rows=rows,

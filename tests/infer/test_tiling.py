@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from orbitds.grid import Grid
-from orbitds.infer.tiling import OVERLAP_CELLS, as_trained, check_tiles, cut_for, plan
+from orbitds.infer.tiling import OVERLAP_CELLS, check_tiles, cut_for, plan
 from orbitds.model.interface import DownscalingModel, Prediction
 from orbitds.schema import Frozen
 from orbitds.tiles import TileGrid
@@ -103,11 +103,3 @@ def test_plan_halves_the_longer_edge(height, width, largest, halo, expected):
 def test_a_plan_without_a_window_that_fits_is_refused(height, width, largest, halo, told):
     with pytest.raises(ValueError, match=rf"at most {told} .*halo of {halo} .*smaller halo"):
         plan(height, width, largest, halo)
-
-
-def test_windows_are_about_as_large_as_in_training():
-    cells = Grid(np.arange(40.0, 0, -1), np.arange(60.0))
-    assert as_trained((64, 64), cells) == (1, 1)
-    assert as_trained((40, 32), cells) == (1, 3), "24 cells and an overlap of four on both sides"
-    assert as_trained((20, 60), cells) == (4, 1)
-    assert as_trained((2, 2), cells) == cells.shape, "no tile is smaller than a cell"
