@@ -159,7 +159,7 @@ def main() -> None:
     for call in (measure, cut):
         command = commands.add_parser(call.__name__, help=call.__doc__)
         command.set_defaults(call=call)
-        command.add_argument("--sizes", nargs="+", choices=SIZES, default=["9.5M", "126M", "1B"])
+        command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
         command.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
         command.add_argument("--tiny", action="store_true", help="small models: a rehearsal")
         command.add_argument(

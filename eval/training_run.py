@@ -1,12 +1,13 @@
 """A model in training on random fields, as benchmarks of training take it."""
 
+import collections
 import gc
 import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -18,7 +19,7 @@ from orbitds.model.build import build
 from orbitds.tiles import TileGrid
 from orbitds.train.engine import TorchEngine
 from orbitds.train.launch import Launch
-from orbitds.train.mesh import Mesh, make_mesh
+from orbitds.train.mesh import ONE, Mesh, make_mesh
 from orbitds.train.outline import Outline
 from orbitds.train.start import freeze
 from orbitds.train.step import Numbers, take_step
@@ -67,7 +68,8 @@ class Run:
             "optim": OptimConfig(lr=1e-4, warmup_steps=0),
         }
         self.config = TrainConfig(**(settings | changes))
-        self.mesh, self.device, self.grid, self.batch = mesh, device, grid, batch
+        self.mesh = self._mesh = mesh
+        self.device, self.grid, self.batch = device, grid, batch
         self.outputs, self.number = tuple(outputs), 0
         torch.manual_seed(0)
         with device if starts_here else torch.device("cpu"):
@@ -77,6 +79,7 @@ class Run:
         if not mesh.is_shared or mesh.sizes["tensor"] > 1:
             built = built.to(device)
         self.engine = TorchEngine(built, self.config, mesh)
+        self._sum = self.engine.sum
         pair = SimpleNamespace(outputs=self.outputs)
         told = {"pair": pair, "divisors": None, "forward": self._forward}
         self.settings: Any = [SimpleNamespace(wraps=lambda _sample: False, **told)]
@@ -85,6 +88,17 @@ class Run:
     def step(self) -> float:
         """Take a step and return its loss."""
         return self._take().read()[0]
+
+    def tell(self, what: Literal["all", "losses", "nothing"]) -> None:
+        """Let further steps tell other processes no more than this; weights must be whole.
+
+        Where losses alone are told, processes wait for each other, and each learns by itself.
+        """
+        if self._sum is None:
+            raise ValueError("Wanted a run whose processes each have all weights. Share none.")
+        self._sum.is_last = False  # or else its hooks would go on sending
+        self.engine.sum = self._sum if what == "all" else None
+        self.mesh = self.engine.mesh = ONE if what == "nothing" else self._mesh
 
     def in_parts(self, parts: int) -> None:
         """Let further steps have so many parts."""
@@ -99,23 +113,31 @@ class Run:
             times.append(1e3 * (time.perf_counter() - begin))
         return times
 
-    def times_ms(self, repeats: int = 10) -> list[float]:
-        """Return times from step to step after three to warm up.
+    def times_ms(self, repeats: int = 10, warm: int = 3) -> list[float]:
+        """Return times from step to step after some to warm up, one at least.
 
         As in a run the numbers of a step are read while the next one is at work.
         """
-        pending, ends = self._take(), []
-        for _ in range(3 + repeats):
-            taken = self._take()
-            pending.read()
-            ends.append(1e3 * time.perf_counter())
-            pending = taken
-        pending.read()
-        return [later - end for end, later in itertools.pairwise(ends[2:])]
+        ends = list(self._ends_ms(warm + repeats))
+        return [later - end for end, later in itertools.pairwise(ends[warm - 1 :])]
+
+    def several(self, count: int) -> None:
+        """Take so many steps as ``times_ms`` does."""
+        collections.deque(self._ends_ms(count - 1), maxlen=0)
 
     def median_ms(self, repeats: int = 10) -> float:
         """Return the median of ``times_ms``."""
         return statistics.median(self.times_ms(repeats))
+
+    def _ends_ms(self, count: int) -> Iterator[float]:
+        """Take so many steps and one more; yield when each of the first was read."""
+        pending = self._take()
+        for _ in range(count):
+            taken = self._take()
+            pending.read()
+            yield 1e3 * time.perf_counter()
+            pending = taken
+        pending.read()
 
     def _take(self) -> Numbers:
         self.number += 1
@@ -195,6 +217,19 @@ def reset(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_gib(device: torch.device) -> float | None:
-    """Return the highest memory since the last reset; None where it is not a GPU's."""
-    return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else None
+def held_bytes(device: torch.device) -> int:
+    """Return the memory that tensors hold now, and begin the highest anew."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def peak_gib(device: torch.device, *, beside: int = 0) -> float | None:
+    """Return the highest memory since the last reset, beside so many bytes of something else.
+
+    None where it is not a GPU's.
+    """
+    if device.type != "cuda":
+        return None
+    return (torch.cuda.max_memory_allocated(device) - beside) / GIB

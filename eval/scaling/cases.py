@@ -20,6 +20,8 @@ class Size(NamedTuple):
     """Samples of a tile: times that are worked through at once."""
     least: int = 1
     """Processes that it takes."""
+    weak_alone: bool = False
+    """Whether it is measured for weak scaling alone."""
 
 
 SIZES = {
@@ -28,7 +30,8 @@ SIZES = {
         Size("9.5M", "reslim_9m_h128", 4),
         Size("126M", "reslim_126m_h128", 4),
         Size("1B", "reslim_1b", 1),
-        Size("10B", "reslim_10b_h128", 1, least=4),
+        Size("1B-batch4", "reslim_1b", 4, weak_alone=True),
+        Size("10B", "reslim_10b_h128", 1, least=2),
     )
 }
 
@@ -65,6 +68,8 @@ def cases(size: Size, processes: int, heads: int) -> list[Case]:
     if size.least > 1:  # the weights do not fit a single process
         return found
     found.insert(0, Case("tiles", {"tiles": processes}))
+    if size.weak_alone:
+        return found
     if processes <= FIELD_TILES and FIELD_TILES % processes == 0:
         found.append(Case("strong", {"tiles": processes}, FIELD_TILES // processes))
     together = math.gcd(processes, heads)
@@ -87,4 +92,4 @@ def grid_of(*, tiny: bool) -> tuple[int, int]:
 def settings_of(size: Size) -> dict:
     """Return what else a run of a size is told."""
     large = size.least > 1
-    return {"checkpointing": "full", "compile": False} if large else {"starts_here": True}
+    return {"starts_here": True} | ({"checkpointing": "full", "compile": False} if large else {})

@@ -1,12 +1,13 @@
 """Measured and predicted rows as tables for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scaling.cost import Cost
 from scaling.predict import ALL_PROCESSES, Prediction
 
-HEAD = ("size", "case", "ms", "samples/s", "efficiency", "exposed", "NCCL ms", "bare ms", "GiB")
+PROFILE = ("NCCL ms", "bare ms", "kernels ms", "products ms", "idle ms")
+HEAD = ("size", "case", "ms", "samples/s", "efficiency", "exposed", *PROFILE, "GiB")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -18,16 +19,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             told = " x ".join(f"{axis} {size}" for axis, size in axes.items())
             name += f" ({told}{', ' + str(row['parts']) + ' tiles' if row['parts'] > 1 else ''})"
         if "error" in row:
-            lines.append(f"| {row['size']} | {name} | {row['error']} " + "| " * 6 + "|")
+            lines.append(
+                f"| {row['size']} | {name} | {row['error']} " + "| " * (len(HEAD) - 3) + "|"
+            )
             continue
-        profile = row.get("profile_ms", {})
         cells = [
             f"{row['ms']:.1f}",
             _cell(row.get("samples_per_s"), "{:.2f}"),
             _cell(row.get("efficiency"), "{:.3f}"),
             _cell(row.get("exposed"), "{:.1%}"),
-            _cell(profile.get("nccl"), "{:.1f}"),
-            _cell(profile.get("exposed"), "{:.1f}"),
+            *_profile(row),
             _cell(row.get("gib"), "{:.2f}"),
         ]
         lines.append(f"| {row['size']} | {name} | " + " | ".join(cells) + " |")
@@ -65,6 +66,16 @@ def parts_table(predictions: Iterable[Prediction]) -> str:
         cells = [f"{one.processes:,}", *told, f"{bare:.1%}", f"{one.sent / 1e9:.3g}"]
         lines.append(f"| {one.size} | {_WAYS[one.case]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _profile(row: Mapping[str, Any]) -> list[str]:
+    """Return the cells of a profile; idle is what neither kernels nor NCCL alone take."""
+    told = row.get("profile_ms")
+    if told is None:
+        return [""] * len(PROFILE)
+    idle = told["span"] - told["work"] - told["exposed"]
+    parts = (told["nccl"], told["exposed"], told["work"], told["products"], idle)
+    return [f"{part:.1f}" for part in parts]
 
 
 _WAYS = {

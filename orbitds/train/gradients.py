@@ -8,9 +8,12 @@ from torch import Tensor
 
 from orbitds.train.shard import local
 
-# Gradients travel in parcels of about this size: large enough for the network, small enough to
-# leave while the backward pass still works on others.
-PARCEL_BYTES = 32 * 2**20
+# Gradients leave when so much of them waits: early enough to travel beside the backward pass, seldom
+# enough. A sum holds multiprocessors while it waits for the other processes, so that products take
+# longer: on two H200 the 126M size lost 2.0 % of a step with 32 MiB, 1.3 % with 128, 0.6 % with all.
+PARCEL_BYTES = 256 * 2**20
+# Smaller gradients travel together, copied into one tensor; a larger one is not worth the copy.
+COPIED_BYTES = 32 * 2**20
 
 
 class GradientSum:
@@ -53,18 +56,21 @@ class GradientSum:
         if not self.is_last:  # gradients of earlier parts stay where they are, and grow
             return
         assert weight.grad is not None
-        gradient = local(weight.grad)
-        if gradient.nbytes >= PARCEL_BYTES and gradient.is_contiguous():
-            work = dist.all_reduce(gradient, group=self.group, async_op=True)
-            self._sent.append(([], gradient, work))
-            return
-        self._waiting.append(gradient)
+        self._waiting.append(local(weight.grad))
         if sum(gradient.nbytes for gradient in self._waiting) >= PARCEL_BYTES:
             self._send()
 
     def _send(self) -> None:
-        if self._waiting:
-            parcel = torch.cat([gradient.flatten() for gradient in self._waiting])
-            work = dist.all_reduce(parcel, group=self.group, async_op=True)
-            self._sent.append((self._waiting, parcel, work))
-            self._waiting = []
+        small = []
+        for gradient in self._waiting:
+            if gradient.nbytes >= COPIED_BYTES and gradient.is_contiguous():
+                self._add_up([], gradient)
+            else:
+                small.append(gradient)
+        if small:
+            self._add_up(small, torch.cat([gradient.flatten() for gradient in small]))
+        self._waiting = []
+
+    def _add_up(self, gradients: list[Tensor], parcel: Tensor) -> None:
+        work = dist.all_reduce(parcel, group=self.group, async_op=True)
+        self._sent.append((gradients, parcel, work))

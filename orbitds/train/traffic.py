@@ -11,7 +11,7 @@ from orbitds.config import TrainConfig
 from orbitds.model.block import Block
 from orbitds.model.heads import of_factor
 from orbitds.model.trunk import Trunk
-from orbitds.train.gradients import PARCEL_BYTES
+from orbitds.train.gradients import COPIED_BYTES, PARCEL_BYTES
 from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
@@ -148,11 +148,11 @@ def _copied(gradients: Sequence[int], copies: int) -> Iterator[Talk]:
     """Whole weights in each process: gradients in parcels, large ones as they are."""
     small = 0
     for size in gradients:
-        if size >= PARCEL_BYTES:
+        if size >= COPIED_BYTES:
             yield Talk("gradients", "all_reduce", "sums", copies, size, 1, "backward")
         else:
             small += size
-    count = -(-small // PARCEL_BYTES)
+    count = -(-sum(gradients) // PARCEL_BYTES) if small else 0
     for number in range(count):  # as many bytes in all, to the byte
         size = small // count + (number < small % count)
         yield Talk("gradients", "all_reduce", "sums", copies, size, 1, "backward")

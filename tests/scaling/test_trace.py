@@ -23,7 +23,13 @@ def test_bare_communication_is_what_no_other_kernel_covers():
     assert found.nccl == 1.2
     assert found.work == 1.4
     assert found.exposed == 0.9  # 1200 to 1500 and 1600 to 2200
+    assert found.span == 2.6
+    assert found.products == 1.3  # 0 to 1200, and 2500 to 2600
 
 
 def test_a_trace_without_communication():
-    assert overlap([_event("gemm", 0, 500)]) == (0, 0, 0.5)
+    assert overlap([_event("gemm", 0, 500)]) == (0, 0, 0.5, 0.5, 0.5)
+
+
+def test_nothing_at_work_takes_no_time():
+    assert overlap([_event("aten::mm", 0, 9000, "cpu_op")]) == (0, 0, 0, 0, 0)

@@ -21,8 +21,8 @@ def _parts(rank):
     return [torch.randn(rank + 2, 7, generator=generator) for _ in range(3)]
 
 
-def _sums(rank, parcel_bytes):
-    gradients.PARCEL_BYTES = parcel_bytes
+def _sums(rank, parcel_bytes, copied_bytes):
+    gradients.PARCEL_BYTES, gradients.COPIED_BYTES = parcel_bytes, copied_bytes
     with launched("cpu") as (launch, device):
         mesh = make_mesh(ParallelConfig(replicate=launch.world), launch, device)
         model = _model()
@@ -42,13 +42,14 @@ def _sums(rank, parcel_bytes):
 
 @pytest.mark.distributed
 @pytest.mark.parametrize("parcel_bytes", [1, 100, 2**20])
-def test_each_process_has_the_sum(parcel_bytes):
+@pytest.mark.parametrize("copied_bytes", [1, 50, 2**20])
+def test_each_process_has_the_sum(parcel_bytes, copied_bytes):
     model = _model()
     model[0].bias.requires_grad = False
     for rank in range(2):
         for part in _parts(rank):
             model(part).square().sum().backward()
-    for steps in run(_sums, 2, parcel_bytes):
+    for steps in run(_sums, 2, parcel_bytes, copied_bytes):
         for found in steps:
             for weight, gradient in zip(model.parameters(), found, strict=True):
                 if weight.grad is None:
