@@ -133,7 +133,9 @@ class Bench:
         def first() -> dict:
             base.append(self._run(size, {"tiles": self.launch.world}, self.launch))
             base[0].several(3)
-            ways = {way: partial(self._told, base[0], way, turn) for way in ("nothing", "losses", "all")}
+            ways = {
+                way: partial(self._told, base[0], way, turn) for way in ("nothing", "losses", "all")
+            }
             times = self._in_turns(ways, rounds)
             profile = self._profile(base[0])
             base[0].tell("nothing")

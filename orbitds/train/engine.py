@@ -18,7 +18,17 @@ from orbitds.train.gradients import GradientSum
 from orbitds.train.mesh import Mesh
 from orbitds.train.optim import learning_rate, make_optimizer
 from orbitds.train.parallel import share_samples
-from orbitds.train.shard import compile_blocks, is_last_part, like, local, recompute, release, shard
+from orbitds.train.shard import (
+    blocks_of,
+    compile_blocks,
+    groups_of,
+    is_last_part,
+    like,
+    local,
+    recompute,
+    release,
+    shard,
+)
 
 
 class Engine(ABC):
@@ -93,7 +103,8 @@ class TorchEngine(Engine):
             self.average = {name: part.detach().clone() for name, part in self.parts.items()}
         self.sum = None
         if mesh.addends is not None and not mesh.is_shared:
-            self.sum = GradientSum(self.weights.values(), mesh.addends)
+            blocks = groups_of(blocks_of(model))
+            self.sum = GradientSum(self.weights.values(), blocks, mesh.addends)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of one part of a step; see ``Engine``."""

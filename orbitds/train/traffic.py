@@ -11,7 +11,7 @@ from orbitds.config import TrainConfig
 from orbitds.model.block import Block
 from orbitds.model.heads import of_factor
 from orbitds.model.trunk import Trunk
-from orbitds.train.gradients import COPIED_BYTES, PARCEL_BYTES
+from orbitds.train.gradients import padded
 from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
@@ -80,8 +80,9 @@ def count_traffic(
 
     Notes
     -----
-    Left out: validation, states, and what DeepSpeed says. Of gradients that travel in parcels the
-    bytes are exact, and their number is that of full parcels.
+    Left out: validation, states, and what DeepSpeed says. Where each process has all weights, some
+    gradients from outside of the blocks travel with those of a block: bytes and calls are exact
+    over all, not one by one.
     """
     if math.prod(sizes.values()) == 1:
         return []
@@ -94,8 +95,7 @@ def count_traffic(
     if parts > 1:
         talks += _sharded(rehearsal, shapes, trained, parts, copies)
     elif copies > 1:
-        gradients = [_FLOAT32 * math.prod(shapes[name]) for name in trained]
-        talks += _copied(gradients, copies)
+        talks += _copied(rehearsal, shapes, trained, copies)
     if sizes["sequence"] * sizes["channel"] * sizes["tensor"] > 1:
         talks += _within_a_sample(rehearsal, outline.factor, sizes)
     if copies * parts > 1:
@@ -118,13 +118,7 @@ def _sharded(
     config = rehearsal.config
     width = _BFLOAT16 if config.dtype == "bfloat16" else _FLOAT32
     kept = stays_whole(sum(map(count_weights, rehearsal.blocks)), config.dtype)
-    names = {id(weight): name for name, weight in rehearsal.model.named_parameters()}
-    groups = [
-        [names[id(weight)] for block in group for weight in block.parameters()]
-        for group in groups_of(rehearsal.blocks)
-    ]
-    in_blocks = {name for group in groups for name in group}
-    rest = [name for name in shapes if name not in in_blocks]
+    groups, rest = _names_of_groups(rehearsal, shapes)
     for group, item in [*((group, width) for group in groups), (rest, _FLOAT32)]:
         # each process has as many rows as any, be they empty
         padded = {
@@ -144,18 +138,31 @@ def _sharded(
             yield Talk("gradients", "all_reduce", "copies", copies, learned // parts, 1, "backward")
 
 
-def _copied(gradients: Sequence[int], copies: int) -> Iterator[Talk]:
-    """Whole weights in each process: gradients in parcels, large ones as they are."""
-    small = 0
-    for size in gradients:
-        if size >= COPIED_BYTES:
-            yield Talk("gradients", "all_reduce", "sums", copies, size, 1, "backward")
-        else:
-            small += size
-    count = -(-sum(gradients) // PARCEL_BYTES) if small else 0
-    for number in range(count):  # as many bytes in all, to the byte
-        size = small // count + (number < small % count)
-        yield Talk("gradients", "all_reduce", "sums", copies, size, 1, "backward")
+def _copied(
+    rehearsal: Rehearsal,
+    shapes: Mapping[str, Sequence[int]],
+    trained: set[str],
+    copies: int,
+) -> Iterator[Talk]:
+    """Whole weights in each process: gradients are added up group by group."""
+    groups, rest = _names_of_groups(rehearsal, shapes)
+    for group in (*groups, rest):
+        numbers = sum(padded(math.prod(shapes[name])) for name in group if name in trained)
+        if numbers:
+            yield Talk("gradients", "all_reduce", "sums", copies, _FLOAT32 * numbers, 1, "backward")
+
+
+def _names_of_groups(
+    rehearsal: Rehearsal, shapes: Mapping[str, Sequence[int]]
+) -> tuple[list[list[str]], list[str]]:
+    """Return the weights of each group of blocks, and those outside of blocks."""
+    names = {id(weight): name for name, weight in rehearsal.model.named_parameters()}
+    groups = [
+        [names[id(weight)] for block in group for weight in block.parameters()]
+        for group in groups_of(rehearsal.blocks)
+    ]
+    in_blocks = {name for group in groups for name in group}
+    return groups, [name for name in shapes if name not in in_blocks]
 
 
 def _within_a_sample(rehearsal: Rehearsal, factor: int, sizes: Mapping[str, int]) -> Iterator[Talk]:

@@ -9,11 +9,27 @@ from orbitds.train import gradients
 from orbitds.train.launch import launched
 from orbitds.train.mesh import make_mesh
 from tests.distributed.processes import run
+from tests.distributed.wire import Wire
 
 
-def _model():
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(7, 5), nn.GELU(), nn.Linear(5, 3), nn.GELU(), nn.Linear(3, 2))
+class _Model(nn.Module):
+    """Blocks between two layers of their own; one head is not used."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first = nn.Linear(7, 5)
+        self.blocks = nn.ModuleList([nn.Linear(5, 5) for _ in range(3)])
+        self.last = nn.Linear(5, 3)
+        self.unused = nn.Linear(5, 3)
+        self.blocks[1].idle = nn.Parameter(torch.ones(3))  # of a block, and without a gradient
+        self.first.bias.requires_grad = False
+
+    def forward(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + nn.functional.gelu(block(x))
+        return self.last(x)
 
 
 def _parts(rank):
@@ -21,38 +37,50 @@ def _parts(rank):
     return [torch.randn(rank + 2, 7, generator=generator) for _ in range(3)]
 
 
-def _sums(rank, parcel_bytes, copied_bytes):
-    gradients.PARCEL_BYTES, gradients.COPIED_BYTES = parcel_bytes, copied_bytes
+def _sums(rank, groups, skewed):
     with launched("cpu") as (launch, device):
         mesh = make_mesh(ParallelConfig(replicate=launch.world), launch, device)
-        model = _model()
-        model[0].bias.requires_grad = False
+        model = _Model()
         assert mesh.addends is not None
-        total = gradients.GradientSum(model.parameters(), mesh.addends)
+        blocks = [[model.blocks[place] for place in group] for group in groups]
+        total = gradients.GradientSum(model.parameters(), blocks, mesh.addends)
         told = []
-        for _ in range(2):  # steps
-            for number, part in enumerate(_parts(rank)):
-                total.is_last = number == 2
-                model(part).square().sum().backward()
-            total.finish()
-            told.append([None if w.grad is None else w.grad.tolist() for w in model.parameters()])
-            model.zero_grad()
-        return told
+        with Wire() as wire:
+            for _ in range(2):  # steps
+                for number, part in enumerate(_parts(rank)):
+                    total.is_last = number == 2
+                    if skewed and number == 0:  # a layout that is not that of a parcel
+                        model.last.weight.grad = torch.zeros(5, 3).t()
+                    model(part).square().sum().backward()
+                total.finish()
+                told.append(
+                    [None if w.grad is None else w.grad.tolist() for w in model.parameters()]
+                )
+                model.zero_grad()
+        return told, wire.calls
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("parcel_bytes", [1, 100, 2**20])
-@pytest.mark.parametrize("copied_bytes", [1, 50, 2**20])
-def test_each_process_has_the_sum(parcel_bytes, copied_bytes):
-    model = _model()
-    model[0].bias.requires_grad = False
+@pytest.mark.parametrize(
+    ("groups", "calls"),
+    [([], 1), ([[0, 1, 2]], 1), ([[0], [1], [2]], 3), ([[2]], 2)],
+)
+@pytest.mark.parametrize("skewed", [False, True])
+def test_each_process_has_the_sum(groups, calls, skewed):
+    model = _Model()
     for rank in range(2):
         for part in _parts(rank):
             model(part).square().sum().backward()
-    for steps in run(_sums, 2, parcel_bytes, copied_bytes):
+    for steps, said in run(_sums, 2, groups, skewed):
+        # a group that lacks a gradient waits for the end
+        assert [operation for operation, _ in said] == ["all_reduce"] * 2 * calls
         for found in steps:
             for weight, gradient in zip(model.parameters(), found, strict=True):
                 if weight.grad is None:
                     assert gradient is None
                 else:
                     torch.testing.assert_close(torch.tensor(gradient), weight.grad)
+
+
+def test_room_in_a_parcel_is_a_multiple_of_16_bytes():
+    assert [gradients.padded(numbers) for numbers in (1, 4, 5)] == [4, 4, 8]

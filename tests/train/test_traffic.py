@@ -6,7 +6,7 @@ import pytest
 from training_run import Run, mesh_of, outline_of
 
 from orbitds.config import ModelConfig
-from orbitds.train import gradients, shard, traffic
+from orbitds.train import shard
 from orbitds.train.launch import launched
 from orbitds.train.mesh import AXES
 from orbitds.train.mixture import Scope
@@ -66,13 +66,13 @@ def test_what_a_process_sends_of_a_tensor(operation, expected):
     assert Talk("weights", operation, "parts", 4, 200, calls=2).sent == expected
 
 
-def test_copies_add_up_all_weights_in_parcels(monkeypatch):
+def test_copies_add_up_all_weights_block_by_block(monkeypatch):
     run = config()
-    weights = sum(talk.bytes for talk in _counted_of(run, tiles=3) if talk.purpose == "gradients")
-    monkeypatch.setattr(traffic, "PARCEL_BYTES", 1001)
+    whole = [talk for talk in _counted_of(run, tiles=3) if talk.purpose == "gradients"]
+    monkeypatch.setattr(shard, "GATHER_BYTES", 1)
     parcels = [talk for talk in _counted_of(run, tiles=3) if talk.purpose == "gradients"]
-    assert sum(talk.bytes for talk in parcels) == weights
-    assert len(parcels) > 10
+    assert sum(talk.bytes for talk in parcels) == sum(talk.bytes for talk in whole)
+    assert (len(whole), len(parcels)) == (2, 1 + run.architecture.depth)
     assert {talk.processes for talk in parcels} == {3}
 
 
@@ -95,10 +95,9 @@ def test_parts_of_a_batch_gather_again_and_add_over_copies_once():
     assert {talk.calls for talk in three if talk.operation == "all_reduce"} == {1}
 
 
-def _steps(_rank, cases, keep_bytes, gather_bytes, parcel_bytes):
+def _steps(_rank, cases, keep_bytes, gather_bytes):
     """Counted and observed of each case, by operation: calls and bytes."""
     shard.KEEP_BYTES, shard.GATHER_BYTES = keep_bytes, gather_bytes
-    gradients.PARCEL_BYTES = traffic.PARCEL_BYTES = parcel_bytes
     found = []
     with launched("cpu") as (launch, device):
         for sizes, model, changes in cases:
@@ -139,7 +138,7 @@ def _sums(calls):
     [*((CASES[first : first + 6], 2) for first in range(0, len(CASES), 6)), (OF_FOUR, 4)],
 )
 def test_counted_is_what_goes_over_the_wire(cases, world):
-    found = run(_steps, world, cases, 4 * 2**30, 32 * 2**20, 32 * 2**20)[0]
+    found = run(_steps, world, cases, 4 * 2**30, 32 * 2**20)[0]
     for case, (counted, observed) in zip(cases, found, strict=True):
         assert counted == observed, case
         assert observed
@@ -148,8 +147,13 @@ def test_counted_is_what_goes_over_the_wire(cases, world):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_weights_are_gathered_twice_and_in_groups_where_they_are_large():
-    cases = [({"shard": 2}, {}, {}), ({"shard": 2}, {}, {"checkpointing": "full", "parts": 2})]
-    found = run(_steps, 2, cases, 0, 1, 2**12)[0]
+    cases = [
+        ({"shard": 2}, {}, {}),
+        ({"shard": 2}, {}, {"checkpointing": "full", "parts": 2}),
+        ({"tiles": 2}, {}, {"parts": 2}),
+    ]
+    found = run(_steps, 2, cases, 0, 1)[0]
     for case, (counted, observed) in zip(cases, found, strict=True):
         assert counted == observed, case
     assert found[0][1]["all_gather"][0] == 2 * 3 + 1  # three blocks, twice, and the rest
+    assert found[2][1]["all_reduce"][0] == 3 + 1 + 1  # three blocks, the rest, and the loss
