@@ -2,18 +2,20 @@
 
     torchrun --nproc-per-node 2 eval/bench_scaling.py measure --output scaling
     python eval/bench_scaling.py cut --processes 2 8 --output scaling
-    python eval/bench_scaling.py predict --measured scaling/measured_2.json --figure scaling.png
+    python eval/bench_scaling.py predict scaling --figure scaling.png
 
-``measure`` times steps and collectives on 2, 4, 8 processes (``tiles``, ``fsdp``, ``hsdp``: each
-process has a tile and samples of its own, and the field grows; ``strong``: a field of 16 tiles;
-``sequence``, ``tensor``: a sample shared). Beside each case: samples a second; efficiency, which
-is the rate over that of so many single processes; the exposed share, which is the time of the step
-that the same share of the work does not take in a process alone; what NCCL's kernels took on the
-main process's GPU, and took while no other kernel ran (bare). ``cut`` times the steps of the first
-of so many processes on one GPU, with collectives that return at once. A step is that of
-``bench_train.py``. ``predict`` needs no GPU: from steps and collectives measured on two it
-predicts those of more, by a model of cost (``scaling/cost.py``); without ``--measured`` from the
-figures of ``results/train.md``.
+``measure`` times steps and collectives on 2, 4, 8 processes: ``tiles``, ``fsdp``, ``hsdp`` (each
+process has a tile and samples of its own, and the field grows); ``strong`` (a field of 16 tiles);
+``sequence``, ``tensor`` (a sample shared). Steps are taken in turns with those of the same devices
+that say nothing to each other (``apart``), for a device grows warm and slow, and no two are alike;
+efficiency is the rate over the sum of the rates apart. ``met`` is of steps that tell each other
+their losses alone, so that each waits for the latest; ``one`` is the main process by itself.
+Beside it samples a second; what a profile of the main process's GPU says: how long NCCL's kernels
+ran, how long while no other did (bare), how long other kernels and products among them took, how
+long nothing ran (idle); memory. ``cut`` times the steps of the first of so many processes on one
+GPU, the others being echoes of it. A step is that of ``bench_train.py``. ``predict`` needs no GPU:
+from steps and collectives measured on two it predicts those of more, by a model of cost
+(``scaling/cost.py``), and shows what else was measured beside that.
 
 A case that fails in all processes, or in the main one alone, is noted and the others go on; rows
 are written as they come, so that what goes wrong later costs none of them.
@@ -27,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from scaling.cases import SIZES
+from scaling.echo import among
 from scaling.machines import FRONTIER, H200, slower_than_measured, with_host
 from scaling.measure import Bench
-from scaling.predict import PROCESSES, Model
+from scaling.predict import PROCESSES, Model, joined
 from scaling.probe import SIZES as PROBED
 from scaling.probe import TINY_SIZES, probe
 from scaling.rows import efficiency_table, parts_table, table
@@ -39,7 +41,7 @@ from scaling.rows import efficiency_table, parts_table, table
 from orbitds.device import choose_device
 from orbitds.train.launch import Launch, launched
 
-MEASURED = Path(__file__).parent / "results" / "scaling_measured.json"
+MEASURED = Path(__file__).parent / "results" / "scaling"
 CASES = ("tiles", "fsdp", "hsdp", "strong", "sequence", "tensor")
 
 
@@ -63,7 +65,9 @@ class Book:
         if self.writes:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             told = {**self.told, "probe": self.probe, "rows": self.rows}
-            self.path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            # a row a line
+            lines = json.dumps(told).replace(' [{"', ' [\n{"').replace(', {"', ',\n{"')
+            self.path.write_text(lines + "\n", encoding="utf-8")
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -83,34 +87,36 @@ def measure(options: argparse.Namespace) -> None:
 
 def cut(options: argparse.Namespace) -> None:
     """Time the steps of the first of so many processes, communication cut out."""
-    from torch.testing._internal.distributed.fake_pg import FakeStore
-
     device = choose_device("auto")
     for world in options.processes:
         launch = Launch(world=world, master="nobody")
-        dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=world)
-        try:
+        with among(world):
             path = options.output / f"cut_{world}.json"
             book = Book(path, _machine(launch, device), writes=True)
             _bench(options, launch, device, book, cut=True)
-        finally:
-            dist.destroy_process_group()
         print(f"\n{book.told['device']}, first of {world}, communication cut out\n")
         print(table(book.rows))
 
 
 def predict(options: argparse.Namespace) -> None:
     """Predict steps on more GPUs from steps measured on two."""
-    measured = json.loads(options.measured.read_text(encoding="utf-8"))
-    print(f"from {measured['device']}: {measured.get('source', options.measured.name)}")
-    bare = [json.loads(path.read_text(encoding="utf-8")) for path in options.cut]
+    files = [_read(path) for path in sorted(options.folder.glob("measured_*.json"))]
+    two = [one for one in files if one["processes"] == 2]
+    if not two:
+        raise SystemExit(
+            f"Wanted measured_2.json in {options.folder}, for predictions are fitted to two "
+            f"processes, got {len(files)} other measurements. Run `measure` with two processes."
+        )
+    measured = joined(two + [one for one in files if one not in two])
+    bare = [_read(path) for path in sorted(options.folder.glob("cut_*.json"))]
+    print(f"from {measured['device']}, torch {measured['torch']}: {options.folder}")
     weak = {}
     for network, slower in ((H200, 1.0), (FRONTIER, slower_than_measured("MI250X"))):
         own = with_host(network, measured) if slower == 1 else network
         model = Model(measured, own, slower=slower, cut=bare)
         sizes = [size for name in options.sizes if model.knows(size := SIZES[name])]
         weak[own] = [one for size in sizes for n in PROCESSES for one in model.weak(size, n)]
-        small = [size for size in sizes if size.least == 1]
+        small = [size for size in sizes if size.least == 1 and not size.weak_alone]
         strong = [model.strong(size, n) for size in small for n in (2, 4, 8, 16)]
         shared = [
             one
@@ -133,6 +139,10 @@ def predict(options: argparse.Namespace) -> None:
 
         draw(weak, options.figure)
         print(f"\n{options.figure}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _bench(
@@ -170,8 +180,9 @@ def main() -> None:
             command.add_argument("--processes", nargs="+", type=int, default=[2, 8])
     command = commands.add_parser("predict", help=predict.__doc__)
     command.set_defaults(call=predict)
-    command.add_argument("--measured", type=Path, default=MEASURED, help="of `measure`")
-    command.add_argument("--cut", type=Path, nargs="+", default=[], help="of `cut`")
+    command.add_argument(
+        "folder", type=Path, nargs="?", default=MEASURED, help="of `measure` and `cut`"
+    )
     command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     command.add_argument("--figure", type=Path, help="a PNG to draw")
     options = parser.parse_args()

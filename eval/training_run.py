@@ -18,6 +18,7 @@ from orbitds.data.loader import Loaded
 from orbitds.model.build import build
 from orbitds.tiles import TileGrid
 from orbitds.train.engine import TorchEngine
+from orbitds.train.gradients import GradientSum
 from orbitds.train.launch import Launch
 from orbitds.train.mesh import ONE, Mesh, make_mesh
 from orbitds.train.outline import Outline
@@ -96,9 +97,12 @@ class Run:
         """
         if self._sum is None:
             raise ValueError("Wanted a run whose processes each have all weights. Share none.")
-        self._sum.is_last = False  # or else its hooks would go on sending
-        self.engine.sum = self._sum if what == "all" else None
-        self.mesh = self.engine.mesh = ONE if what == "nothing" else self._mesh
+        self.choose(self._sum if what == "all" else None, quiet=what == "nothing")
+
+    def choose(self, way: GradientSum | None, *, quiet: bool) -> None:
+        """Let further steps add gradients up in a way, or not; if quiet, tell no losses either."""
+        self.engine.sum = way
+        self.mesh = self.engine.mesh = ONE if quiet else self._mesh
 
     def in_parts(self, parts: int) -> None:
         """Let further steps have so many parts."""

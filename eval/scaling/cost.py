@@ -14,7 +14,7 @@ SHARES = {"forward": 1 / 3, "backward": 2 / 3}
 
 
 class Losses(NamedTuple):
-    """What is not told by counts, and so is fitted to steps measured on two GPUs."""
+    """What is not told by counts, and so is taken from steps measured on two GPUs."""
 
     contention: float
     """By how much computing is longer, of the time of what is said beside it."""
@@ -114,13 +114,15 @@ def cost(
     )
 
 
-def fit_losses(points: Sequence[tuple[float, Cost]]) -> Losses:
+def fit_losses(points: Sequence[tuple[float, Cost]], several: float | None = None) -> Losses:
     """Fit the losses to measured steps, relative errors least squares, none below zero.
 
     Parameters
     ----------
     points
         Measured seconds on two GPUs, and the prediction with both losses at 1.
+    several
+        That loss, where it was measured by itself.
 
     Raises
     ------
@@ -136,6 +138,8 @@ def fit_losses(points: Sequence[tuple[float, Cost]]) -> Losses:
     ]
     aa, bb, ab = (sum(r[i] * r[j] for r in rows) for i, j in ((0, 0), (1, 1), (0, 1)))
     ac, bc = (sum(r[i] * r[2] for r in rows) for i in (0, 1))
+    if several is not None:
+        return Losses(max((ac - several * ab) / aa, 0.0) if aa else 0.0, several)
     determinant = aa * bb - ab * ab
     if determinant > 1e-12 * aa * bb:
         contention, several = (

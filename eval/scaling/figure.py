@@ -11,7 +11,13 @@ import matplotlib.pyplot as plt
 from scaling.network import Network
 from scaling.predict import Prediction
 
-COLOURS = {"9.5M": "#0072b2", "126M": "#009e73", "1B": "#d55e00", "10B": "#8a4fa3"}
+COLOURS = {
+    "9.5M": "#0072b2",
+    "126M": "#009e73",
+    "1B": "#d55e00",
+    "1B-batch4": "#e69f00",
+    "10B": "#8a4fa3",
+}
 # Strong scaling of ORBIT-2 by GPUs: Wang et al. 2025, arXiv 2505.04802, first and last version.
 PUBLISHED = {32768: (0.92, 0.98), 65536: (0.74, 0.98)}
 WANTED = 0.92
@@ -56,7 +62,7 @@ def draw(predictions: Mapping[Network, Sequence[Prediction]], path: Path) -> Non
     axes[0, 0].plot([], [], color="0.55", linewidth=6, label="ORBIT-2, published (strong scaling)")
     axes[0, 0].plot(
         [], [], linestyle="none", marker="o", color="white", markeredgecolor="black",
-        label="measured on two GPUs",
+        label="measured",
     )  # fmt: skip
     axes[0, 0].set_ylabel("efficiency, a tile and its samples a GPU")
     axes[0, 0].legend(loc="lower left", fontsize=8, frameon=False)

@@ -5,20 +5,21 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from scaling.cases import FIELD_TILES, Case, Size, cases, grid_of, model_of, settings_of
+from scaling.cases import Case, Size, cases, grid_of, model_of, settings_of
 from scaling.trace import profiled
 from training_run import Run, alone, held_bytes, mesh_of, peak_gib, reset
 
 from orbitds.train.launch import ALONE, Launch
 
 REPEATS = 10
-WEAK = ("tiles", "fsdp", "hsdp")
 # Seconds, about, of a turn, of all turns of a way, and to warm up.
-TURN_S, WAY_S, WARM_S = 2.0, 7.0, 5.0
+TURN_S, WAY_S, WARM_S = 2.0, 5.0, 5.0
+Times = list[list[float]]
+"""Of each process, in ms."""
 
 
 class Bench:
@@ -29,8 +30,8 @@ class Bench:
     launch
         This process.
     cut
-        Whether communication is cut out: processes other than this one are not there, and
-        collectives (PyTorch's backend ``fake``) return at once.
+        Whether communication is cut out: processes other than this one are not there, and say what
+        this one says (``scaling/echo.py``).
     until
         When no further case begins, by ``time.monotonic``.
     say
@@ -62,22 +63,35 @@ class Bench:
             for case in cases(size, world, model_of(size, tiny=self.tiny).heads)
             if case.name in names
         ]
-        one: dict[int, float] = {}
-        if size.least == 1 and not self.cut:
-            is_strong = any(case.name == "strong" for case in chosen)
-            row = self._guarded(size, "one", lambda: self._one(size, is_strong=is_strong))
-            one = row.get("by_parts_ms", {})
-            weak = [case for case in chosen if case.name in WEAK]
-            if weak and one and world > 1:
-                self._weak(size, weak, one)
-                chosen = [case for case in chosen if case not in weak]
-        for case in chosen:
-            self._guarded(size, case.name, lambda case=case: self._case(size, case, one))
+        if self.cut or size.least > 1:  # nothing to compare with
+            for case in chosen:
+                self.guarded(size, case.name, lambda case=case: self._bare(size, case))
+            return
+        row = self.guarded(size, "one", lambda: self._one(size))
+        if "ms" in row and world > 1:
+            InTurns(self, size, row["ms"]).measure(chosen)
 
-    def _guarded(
+    def run(self, size: Size, axes: dict[str, int], launch: Launch) -> Run:
+        """Return a run of a size whose processes share work by some axes."""
+        return Run(
+            model_of(size, tiny=self.tiny),
+            mesh_of(axes, launch, self.device),
+            self.device,
+            grid=grid_of(tiny=self.tiny),
+            batch=size.batch,
+            **settings_of(size),
+        )
+
+    def profile(self, run: Run) -> dict[str, Any]:
+        """Return what a profile of three steps says, on a GPU."""
+        if self.device.type != "cuda":
+            return {}
+        return {"profile_ms": profiled(run.several, 3)._asdict()}
+
+    def guarded(
         self, size: Size, name: str, call: Callable[[], dict], *, fresh: bool = True
     ) -> dict:
-        """Return what a case gives, or that it failed or began too late."""
+        """Note and return what a case gives, or that it failed or began too late."""
         row: dict[str, Any] = {"size": size.name, "case": name, "processes": self.launch.world}
         if self._is_late():
             row["error"] = "not begun: the time is over"
@@ -98,21 +112,15 @@ class Bench:
             dist.broadcast_object_list(told)  # all go by the clock of the main process
         return told[0]
 
-    def _one(self, size: Size, *, is_strong: bool) -> dict:
+    def _one(self, size: Size) -> dict:
         """Measure the main process alone, the others waiting."""
 
         def call() -> dict:
-            run = self._run(size, {}, ALONE)
+            run = self.run(size, {}, ALONE)
             took = statistics.median(run.times_ms(3))
-            run.several(max(int(WARM_S * 1e3 / took), 1))  # a cold device is a quick one
+            run.several(_within(WARM_S, took, 1, 1000))  # a cold device is a quick one
             times = run.times_ms(_within(WAY_S, took, 3, REPEATS))
-            profile = self._profile(run)
-            by_parts = {1: statistics.median(times)}
-            counts = {FIELD_TILES, FIELD_TILES // self.launch.world} - {1} if is_strong else set()
-            for parts in sorted(counts):
-                run.in_parts(parts)
-                by_parts[parts] = statistics.median(run.step_ms(2))
-            return {"ms": by_parts[1], "all_ms": times, "by_parts_ms": by_parts, **profile}
+            return {"ms": statistics.median(times), "all_ms": [times], **self.profile(run)}
 
         row = alone(lambda: _failure_told(call), self.launch)
         if "error" in row:
@@ -120,121 +128,137 @@ class Bench:
         row |= {"gib": peak_gib(self.device), "samples_per_s": 1e3 * size.batch / row["ms"]}
         return row
 
-    def _weak(self, size: Size, weak: list[Case], one: dict[int, float]) -> None:
-        """Measure steps of a tile for each process, in turns with steps that say nothing.
-
-        A device grows warm and slow, and devices are unlike: what is compared is measured in turns
-        on the same ones.
-        """
-        turn = _within(TURN_S, one[1], 2, 5)
-        rounds = _within(WAY_S, turn * one[1], 3, 5)
-        base: list[Run] = []
-
-        def first() -> dict:
-            base.append(self._run(size, {"tiles": self.launch.world}, self.launch))
-            base[0].several(3)
-            ways = {
-                way: partial(self._told, base[0], way, turn) for way in ("nothing", "losses", "all")
-            }
-            times = self._in_turns(ways, rounds)
-            profile = self._profile(base[0])
-            base[0].tell("nothing")
-            for way, name in (("nothing", "apart"), ("losses", "met")):
-                found = self._compared(size, times[way], times["nothing"])
-                if way == "nothing":
-                    found |= self._profile(base[0])
-                self.say({"size": size.name, "case": name, "processes": self.launch.world} | found)
-            row = {"axes": {"tiles": self.launch.world}, "parts": 1}
-            row |= self._compared(size, times["all"], times["nothing"]) | profile
-            return row | {"gib": peak_gib(self.device), "parameters": base[0].parameters}
-
-        def other(case: Case) -> dict:
-            if not base:
-                raise RuntimeError("not begun: steps to compare with failed")
-            beside = held_bytes(self.device)
-            run = self._run(size, case.axes, self.launch)
-            run.several(3)
-            row = {"axes": case.axes, "parts": 1}
-            row["gib"] = peak_gib(self.device, beside=beside)
-            ways = {"nothing": partial(self._told, base[0], "nothing", turn)}
-            times = self._in_turns(ways | {"all": lambda: run.times_ms(turn, 1)}, rounds)
-            row |= self._compared(size, times["all"], times["nothing"]) | self._profile(run)
-            return row | {"parameters": run.parameters}
-
-        self._guarded(size, "tiles", first)
-        for case in weak:
-            if case.name != "tiles":
-                self._guarded(size, case.name, lambda case=case: other(case), fresh=False)
-
-    @staticmethod
-    def _told(run: Run, way: Literal["all", "losses", "nothing"], steps: int) -> list[float]:
-        run.tell(way)
-        return run.times_ms(steps, 1)
-
-    def _in_turns(
-        self, ways: Mapping[str, Callable[[], list[float]]], rounds: int
-    ) -> dict[str, list[list[float]]]:
-        """Return the times of each way, of each process."""
-        own: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, call in ways.items():
-                dist.barrier()
-                own[way] += call()
-        everyone = [own] * self.launch.world
-        dist.all_gather_object(everyone, own)
-        return {way: [one[way] for one in everyone] for way in ways}
-
-    def _compared(self, size: Size, times: list[list[float]], bare: list[list[float]]) -> dict:
-        """Return what times say beside those of the same devices that say nothing."""
-        step = statistics.median(itertools.chain(*times))
-        alone = [statistics.median(one) for one in bare]
-        row: dict[str, Any] = {"ms": step, "all_ms": times, "batch": size.batch, "alone_ms": alone}
-        row["samples_per_s"] = len(times) * 1e3 * size.batch / step
-        # rates of the devices, each alone
-        row["efficiency"] = len(times) / step / sum(1 / one for one in alone)
-        row["exposed"] = 1 - row["efficiency"]
-        return row
-
-    def _case(self, size: Size, case: Case, one: dict[int, float]) -> dict:
-        run = self._run(size, case.axes, self.launch)
+    def _bare(self, size: Size, case: Case) -> dict:
+        """Measure steps with nothing beside them."""
+        run = self.run(size, case.axes, self.launch)
         if case.parts > 1:
             run.step()
             run.in_parts(case.parts)
             times = run.step_ms(2)
         else:
             times = run.times_ms(REPEATS)
-        row: dict[str, Any] = {"axes": case.axes, "parts": case.parts, "batch": size.batch}
-        row |= {"ms": statistics.median(times), "all_ms": times, "gib": peak_gib(self.device)}
-        row |= {"parameters": run.parameters}
+        row = {**_told(size, case, run), "ms": statistics.median(times), "all_ms": [times]}
+        row["gib"] = peak_gib(self.device)
         if self.cut:
             return row
         row["samples_per_s"] = 1e3 * case.samples(size.batch) / row["ms"]
-        if one:
-            whole = FIELD_TILES if case.parts > 1 else 1
-            rate = whole * size.batch / one[whole]
-            row["efficiency"] = row["samples_per_s"] / 1e3 / rate / self.launch.world
-        if case.name == "strong" and case.parts in one:
-            # the same share of the work in a process that has nobody to talk to
-            row["alone_ms"] = [one[case.parts]]
-            row["exposed"] = 1 - one[case.parts] / row["ms"]
-        if case.parts == 1:
-            row |= self._profile(run)
+        return row | self.profile(run)
+
+
+class InTurns:
+    """Measures cases of a size in turns with steps of the same devices that say nothing.
+
+    A device grows warm and slow, and no two are alike.
+    """
+
+    def __init__(self, bench: Bench, size: Size, one_ms: float) -> None:
+        self.bench, self.size = bench, size
+        self.turn = _within(TURN_S, one_ms, 2, 5)
+        self.rounds = _within(WAY_S, self.turn * one_ms, 3, 5)
+        self.base: Run | None = None
+
+    def measure(self, chosen: list[Case]) -> None:
+        """Measure cases; before them what all of them are compared with."""
+        self.bench.guarded(self.size, "met", self._met)
+        if self.base is None:
+            return
+        for case in chosen:
+            call = partial(self._case, self.base, case)
+            self.bench.guarded(self.size, case.name, call, fresh=False)
+
+    def _met(self) -> dict:
+        """Let each process wait for the latest of a step, and tell it nothing but its loss."""
+        base = self.bench.run(self.size, {"tiles": self.bench.launch.world}, self.bench.launch)
+        base.several(3)
+        gib = peak_gib(self.bench.device)
+        ways = {way: partial(self._steps, base, way) for way in ("nothing", "losses")}
+        times = self._in_turns(ways, self.rounds)
+        base.tell("nothing")
+        apart = self._compared(1, times["nothing"], times["nothing"]) | self.bench.profile(base)
+        head = {"size": self.size.name, "case": "apart", "processes": self.bench.launch.world}
+        del apart["exposed"]  # nothing is said
+        self.bench.say(head | apart | {"gib": gib})
+        self.base = base
+        return self._compared(1, times["losses"], times["nothing"])
+
+    def _case(self, base: Run, case: Case) -> dict:
+        row: dict[str, Any]
+        if case.parts > 1:
+            row = _told(self.size, case, base)
+            base.in_parts(case.parts)
+            ways = {way: partial(self._whole_step, base, way) for way in ("nothing", "all")}
+            times = self._in_turns(ways, 3)
+            row |= self._compared(case.parts, times["all"], times["nothing"])
+            row["gib"] = peak_gib(self.bench.device)
+            base.in_parts(1)
+            return row
+        beside = 0
+        if case.name == "tiles":
+            run, steps = base, partial(self._steps, base, "all")
+            base.tell("all")
+        else:
+            beside = held_bytes(self.bench.device)
+            run = self.bench.run(self.size, case.axes, self.bench.launch)
+            steps = partial(run.times_ms, self.turn, 1)
+        run.several(3)
+        row = _told(self.size, case, run)
+        row["gib"] = peak_gib(self.bench.device, beside=beside)
+        ways = {"nothing": partial(self._steps, base, "nothing"), "all": steps}
+        times = self._in_turns(ways, self.rounds)
+        world = self.bench.launch.world
+        share = case.samples(self.size.batch) / (world * self.size.batch)
+        row |= self._compared(share, times["all"], times["nothing"])
+        if run is base:
+            base.tell("all")
+        return row | self.bench.profile(run)
+
+    def _steps(self, run: Run, way: Any) -> list[float]:  # noqa: ANN401  as of Run.tell
+        run.tell(way)
+        return run.times_ms(self.turn, 1)
+
+    @staticmethod
+    def _whole_step(run: Run, way: Any) -> list[float]:  # noqa: ANN401  as of Run.tell
+        run.tell(way)
+        return run.step_ms(1)
+
+    def _in_turns(self, ways: Mapping[str, Callable[[], list[float]]], rounds: int) -> dict:
+        """Return the times of each way, of each process."""
+        own: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, call in ways.items():
+                dist.barrier()
+                own[way] += call()
+        everyone = [own] * self.bench.launch.world
+        dist.all_gather_object(everyone, own)
+        return {way: [one[way] for one in everyone] for way in ways}
+
+    def _compared(self, share: float, times: Times, bare: Times) -> dict[str, Any]:
+        """Return what times say beside those of the same devices that say nothing.
+
+        Parameters
+        ----------
+        share
+            What a process does in a step, of a batch.
+        """
+        step = statistics.median(itertools.chain(*times))
+        apart = [statistics.median(one) for one in bare]
+        row: dict[str, Any] = {"ms": step, "all_ms": times, "apart_ms": apart}
+        row["samples_per_s"] = len(times) * share * 1e3 * self.size.batch / step
+        # over the rates of the devices, each by itself; of several parts a step is as long apart
+        fraction = min(share, 1.0)
+        row["efficiency"] = fraction * len(times) / step / sum(1 / one for one in apart)
+        if share >= 1:  # a device does no more than it does apart
+            row["exposed"] = 1 - row["efficiency"]
         return row
 
-    def _profile(self, run: Run) -> dict:
-        if self.device.type != "cuda":
-            return {}
-        return {"profile_ms": profiled(run.several, 3)._asdict()}
 
-    def _run(self, size: Size, axes: dict[str, int], launch: Launch) -> Run:
-        return Run(
-            model_of(size, tiny=self.tiny),
-            mesh_of(axes, launch, self.device),
-            self.device,
-            grid=grid_of(tiny=self.tiny),
-            batch=size.batch,
-            **settings_of(size),
-        )
+def _told(size: Size, case: Case, run: Run) -> dict[str, Any]:
+    return {
+        "axes": case.axes,
+        "parts": case.parts,
+        "batch": size.batch,
+        "parameters": run.parameters,
+    }
 
 
 def _within(seconds: float, ms: float, least: int, most: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd, prod
+from statistics import fmean
 from typing import Any
 
 from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_of
@@ -18,8 +19,6 @@ from orbitds.train.mixture import Scope
 from orbitds.train.traffic import Talk, count_traffic
 
 PROCESSES = (2, 4, 8, 64, 4096, 32768)
-# Of strong scaling, too.
-ALL_PROCESSES = (2, 4, 8, 16, 64, 4096, 32768)
 # Where weights are shared, over no more than a host; beyond, copies.
 SHARING = 8
 
@@ -52,7 +51,8 @@ class Model:
     Parameters
     ----------
     measured
-        What ``bench_scaling.py measure`` wrote.
+        What ``bench_scaling.py measure`` wrote on two GPUs; rows of more are shown beside the
+        predictions, and nothing is fitted to them.
     network
         Of the machine; of the one that was measured, the host's link is fitted where collectives
         were timed.
@@ -72,7 +72,8 @@ class Model:
     ) -> None:
         self.network, self.slower = network, slower
         self._cut = [row for one in cut for row in one["rows"] if "error" not in row]
-        self.rows = [row for row in measured["rows"] if "error" not in row]
+        self._seen_rows = [row for row in measured["rows"] if "error" not in row]
+        self.rows = [row for row in self._seen_rows if row.get("processes", 2) == 2]
         own = network if slower == 1 else with_host(H200, measured)
         self.losses = self._fitted(own)
         self._own = own
@@ -88,6 +89,9 @@ class Model:
         if size.least == 1:
             yield self._predict(size, "tiles", {"tiles": processes}, one, one)
         yield self._predict(size, "fsdp", sharing(processes), one, one)
+        if 4 <= processes <= SHARING:
+            axes = {"replicate": 2, "shard": processes // 2}
+            yield self._predict(size, "hsdp", axes, one, one)
 
     def strong(self, size: Size, processes: int) -> Prediction:
         """Predict a field of 16 tiles."""
@@ -144,7 +148,7 @@ class Model:
             ideal / both[1].step,
             both[0],
             sum(talk.sent for talk in talks),
-            self._seen(size, case, axes, ideal) if self.slower == 1 else None,
+            self._seen(size, case, axes) if self.slower == 1 else None,
         )
 
     def _alone(self, size: Size) -> float:
@@ -169,7 +173,8 @@ class Model:
         )
         if row is None or row["axes"].get(axis) != 2:
             return None
-        one = row.get("one_ms", 1e3 * self._alone(size) / self.slower) / 1e3
+        one = self._alone(size) / self.slower
+        step = one / 2 / row["efficiency"]  # were the devices as warm as then
         sizes = {name: row["axes"].get(name, 1) for name in AXES}
         talks = _talks(size, tuple(sizes.values()), 1)
         low, high = 0.0, 1.0
@@ -177,18 +182,15 @@ class Model:
             serial = (low + high) / 2
             compute = one * (serial + (1 - serial) / 2)
             told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
-            low, high = (serial, high) if told.step < row["ms"] / 1e3 else (low, serial)
+            low, high = (serial, high) if told.step < step else (low, serial)
         return (low + high) / 2
 
-    def _seen(self, size: Size, case: str, axes: dict[str, int], ideal: float) -> float | None:
+    def _seen(self, size: Size, case: str, axes: dict[str, int]) -> float | None:
         if size.least > 1:  # nobody knows what it takes alone
             return None
-        for row in self.rows:
+        for row in self._seen_rows:
             if (row["size"], row["case"], row.get("axes")) == (size.name, case, axes):
-                if "efficiency" in row:
-                    return row["efficiency"]
-                factor = row.get("one_ms", 1e3 * self._alone(size)) / (1e3 * self._alone(size))
-                return factor * 1e3 * ideal / row["ms"]
+                return row["efficiency"]
         return None
 
     def _fitted(self, network: Network) -> Losses:
@@ -198,15 +200,21 @@ class Model:
             if row["case"] not in ("tiles", "fsdp") or size.least > 1 or not self.knows(size):
                 continue
             sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
-            one = next(
-                other["ms"] / 1e3
-                for other in self.rows
-                if other["size"] == size.name and other["case"] == "one"
-            )
+            one = self._alone(size) / self.slower
             talks = _talks(size, tuple(sizes.values()), 1)
             told = cost(one, talks, sizes, network, Losses(1, 1), grows=True)
-            points.append((row["ms"] / 1e3, told))
-        return fit_losses(points)
+            # beside devices that were as warm as then
+            points.append((one / row["efficiency"], told))
+        met = [1 / row["efficiency"] - 1 for row in self.rows if row["case"] == "met"]
+        return fit_losses(points, max(fmean(met), 0.0) if met else None)
+
+
+def joined(files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return measurements on several numbers of processes as one."""
+    merged = dict(files[0])
+    for name in ("rows", "probe"):
+        merged[name] = [row for one in files for row in one[name]]
+    return merged
 
 
 def sharing(processes: int) -> dict[str, int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scaling.cost import Cost
-from scaling.predict import ALL_PROCESSES, Prediction
+from scaling.predict import Prediction
 
 PROFILE = ("NCCL ms", "bare ms", "kernels ms", "products ms", "idle ms")
 HEAD = ("size", "case", "ms", "samples/s", "efficiency", "exposed", *PROFILE, "GiB")
@@ -43,13 +43,20 @@ def efficiency_table(predictions: Iterable[Prediction]) -> str:
     by_way: dict[tuple[str, str], dict[int, Prediction]] = {}
     for one in predictions:
         by_way.setdefault((one.size, one.case), {})[one.processes] = one
-    counts = [number for number in ALL_PROCESSES if any(number in way for way in by_way.values())]
-    head = ["size", "way", "2, measured", *(f"{number:,}" for number in counts)]
+    found = [one for way in by_way.values() for one in way.values()]
+    seen = {one.processes for one in found if one.measured is not None}
+    counts = sorted({one.processes for one in found})
+    head = ["size", "way"]
+    for number in counts:
+        head += [f"{number:,}, measured", f"{number:,}"] if number in seen else [f"{number:,}"]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
     for (size, case), way in by_way.items():
-        seen = way[2].measured if 2 in way else None
-        cells = [_cell(seen, "**{:.3f}**")]
-        cells += [_range(way[number]) if number in way else "" for number in counts]
+        cells = []
+        for number in counts:
+            one = way.get(number)
+            if number in seen:
+                cells.append(_cell(one.measured if one else None, "**{:.3f}**"))
+            cells.append(_range(one) if one else "")
         lines.append(f"| {size} | {_WAYS[case]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -81,6 +88,7 @@ def _profile(row: Mapping[str, Any]) -> list[str]:
 _WAYS = {
     "tiles": "tiles over copies",
     "fsdp": "weights shared",
+    "hsdp": "two copies, shared",
     "strong": "16 tiles in all",
     "sequence": "sequence",
     "tensor": "tensor",

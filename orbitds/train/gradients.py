@@ -26,6 +26,11 @@ class GradientSum:
     group
         The processes.
 
+    Attributes
+    ----------
+    is_last
+        Whether the backward pass that comes next is the last of a step; to be set before it.
+
     Notes
     -----
     Autograd reaches weights in the same order in all processes, so parcels meet their likes.
@@ -67,6 +72,7 @@ class GradientSum:
             for gradient, part in copied:
                 gradient.copy_(part)
         self._sent, self._missing = [], list(self._counts)
+        self.is_last = False
 
     def _take(self, weight: Tensor) -> None:
         if not self.is_last:  # gradients of earlier parts stay where they are, and grow

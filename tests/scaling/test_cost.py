@@ -85,6 +85,13 @@ def test_losses_are_found_again():
     assert fit_losses(points) == pytest.approx((0.4, 0.03))
 
 
+def test_contention_alone_is_fitted_where_the_rest_was_measured():
+    points = [(10.3 + 0.5 * 3 + 0.02 * 10, Cost(10, 0.1, 0.2, 3.0, 10.0))]
+    assert fit_losses(points, 0.02) == pytest.approx((0.5, 0.02))
+    assert fit_losses(points, 0.5) == (0, 0.5)
+    assert fit_losses([(5.1, Cost(5, 0, 0, 0, 5))], 0.02) == (0, 0.02)
+
+
 def test_losses_are_none_where_steps_are_faster_than_counted():
     assert fit_losses([(9.0, Cost(10, 0, 0, 1, 10)), (19.0, Cost(20, 0, 0, 5, 20))]) == (0, 0)
     with pytest.raises(ValueError, match="got none"):

@@ -1,19 +1,29 @@
 """Predictions from figures on two GPUs."""
 
-import json
-from pathlib import Path
-
 import pytest
 from scaling.cases import SIZES
 from scaling.machines import FRONTIER, H200, slower_than_measured
-from scaling.predict import Model, sharing
+from scaling.predict import Model, joined, sharing
 
-FIGURES = Path(__file__).parents[2] / "eval" / "results" / "scaling_measured.json"
+# Of two H200, 2026-11-28: ms alone; efficiency of tiles, of shared weights, of shared samples.
+STEPS = {
+    "9.5M": (64.6, {"tiles": 0.983, "shard": 0.957, "sequence": 0.562, "tensor": 0.523}),
+    "126M": (318.3, {"tiles": 0.974, "shard": 0.957, "sequence": 0.822, "tensor": 0.794}),
+    "1B": (336.3, {"tiles": 0.949, "shard": 0.952, "sequence": 0.838, "tensor": 0.864}),
+}
 
 
 @pytest.fixture(scope="module")
 def measured():
-    return json.loads(FIGURES.read_text(encoding="utf-8"))
+    rows = []
+    for size, (one, ways) in STEPS.items():
+        rows.append({"size": size, "case": "one", "ms": one})
+        for axis, efficiency in ways.items():
+            case = "fsdp" if axis == "shard" else axis
+            row = {"size": size, "case": case, "axes": {axis: 2}, "efficiency": efficiency}
+            rows.append(row)
+    rows.append({"size": "10B", "case": "fsdp", "axes": {"shard": 2}, "ms": 2600.0})
+    return {"rows": rows, "probe": []}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +72,7 @@ def test_sizes_that_were_not_measured_are_not_known(measured):
     rows = [row for row in measured["rows"] if row["size"] == "9.5M"]
     rows.append({"size": "1B", "case": "fsdp", "error": "out of memory"})
     found = Model({"rows": rows}, H200)
-    assert [found.knows(size) for size in SIZES.values()] == [True, False, False, False]
+    assert [found.knows(size) for size in SIZES.values()] == [True] + [False] * 4
 
 
 def test_a_slower_machine_has_no_measurement(measured):
@@ -71,6 +81,34 @@ def test_a_slower_machine_has_no_measurement(measured):
     one = next(Model(measured, FRONTIER, slower=slower).weak(SIZES["9.5M"], 2))
     assert one.measured is None
     assert one.cost.compute == pytest.approx(slower * 0.0646)
+
+
+def test_what_waiting_costs_is_taken_as_measured(measured):
+    met = [
+        {"size": size, "case": "met", "efficiency": 1 / (1 + loss)}
+        for size, loss in (("9.5M", 0.01), ("1B", 0.03))
+    ]
+    assert Model({"rows": measured["rows"] + met}, H200).losses.several == pytest.approx(0.02)
+
+
+def test_rows_of_more_processes_are_shown_and_not_fitted_to(measured):
+    row = {"size": "1B", "case": "tiles", "processes": 8, "axes": {"tiles": 8}, "efficiency": 0.5}
+    of_eight = {
+        "rows": [row, {"size": "1B", "case": "one", "processes": 8, "ms": 1.0}],
+        "probe": [],
+    }
+    both = Model(joined([measured, of_eight]), H200)
+    assert both.losses == Model(measured, H200).losses
+    eight = next(both.weak(SIZES["1B"], 8))
+    assert eight.measured == 0.5
+    assert eight.cost.compute == pytest.approx(0.3363)
+
+
+def test_a_host_has_two_copies_of_shared_weights_too(model):
+    found = {one.case: one for one in model.weak(SIZES["10B"], 8)}
+    assert found["hsdp"].axes == {"replicate": 2, "shard": 4}
+    assert set(found) == {"fsdp", "hsdp"}
+    assert [one.case for one in model.weak(SIZES["10B"], 64)] == ["fsdp"]
 
 
 def test_weights_are_shared_within_a_host():

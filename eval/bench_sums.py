@@ -1,0 +1,147 @@
+"""How gradients of copies are best added up between processes beside the backward pass.
+
+    torchrun --nproc-per-node 2 eval/bench_sums.py --sizes 126M 1B
+
+Ways are taken in turns on the same devices: ``nothing`` (processes say nothing to each other),
+``losses`` (each waits for the latest of a step, and no gradient travels), ``blocks`` (as in a run:
+one sum once the backward pass is through with a group of blocks), ``parcels N`` (a sum whenever N
+MiB wait, those of 32 MiB or more as they are), ``end`` (one after another when the backward pass
+has ended). With ``--ctas N`` also ``blocks``, NCCL's kernels holding N multiprocessors at most.
+
+Of each way the median of steps over all processes, the efficiency beside ``nothing``, and what a
+profile of the main process's GPU says: see ``bench_scaling.py``.
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from scaling.cases import SIZES, grid_of, model_of, settings_of
+from scaling.rows import table
+from scaling.trace import profiled
+from training_run import Run, mesh_of, reset
+
+from orbitds.train.gradients import GradientSum
+from orbitds.train.launch import launched
+from orbitds.train.shard import blocks_of, groups_of
+
+MIB = 2**20
+LARGE_BYTES = 32 * MIB
+
+
+class Parcels(GradientSum):
+    """Sums as soon as so many bytes wait; 0 for when all is there, each gradient by itself."""
+
+    def __init__(
+        self, weights: Iterable[torch.Tensor], size: int, group: dist.ProcessGroup
+    ) -> None:
+        super().__init__(weights, [], group)
+        self.size = size
+
+    def finish(self) -> None:
+        """Send the rest, and return once each gradient is the sum."""
+        if self.size == 0:
+            for weight in self._waiting:
+                assert weight.grad is not None
+                dist.all_reduce(weight.grad, group=self.group)
+            self._waiting = []
+        super().finish()
+
+    def _take(self, weight: torch.Tensor) -> None:
+        if not self.is_last:
+            return
+        assert weight.grad is not None
+        if self.size and weight.grad.nbytes >= LARGE_BYTES:
+            work = dist.all_reduce(weight.grad, group=self.group, async_op=True)
+            self._sent.append(([], work))
+            return
+        self._waiting.append(weight)
+        if self.size and sum(one.nbytes for one in self._waiting) >= self.size:
+            self._send()
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure all ways with each size."""
+    with launched("auto") as (launch, device):
+        if launch.world == 1:
+            raise SystemExit("Wanted several processes, got one. Start them by torchrun.")
+        groups = {}
+        for ctas in options.ctas:
+            told = dist.ProcessGroupNCCL.Options()
+            told.config.max_ctas = ctas
+            groups[ctas] = dist.new_group(backend="nccl", pg_options=told)
+        for name in options.sizes:
+            size = SIZES[name]
+            reset(device)
+            torch.compiler.reset()
+            run = Run(
+                model_of(size, tiny=options.tiny),
+                mesh_of({"tiles": launch.world}, launch, device),
+                device,
+                grid=grid_of(tiny=options.tiny),
+                batch=size.batch,
+                **settings_of(size),
+            )
+            weights = list(run.engine.weights.values())
+            blocks = groups_of(blocks_of(run.engine.model))
+            everyone = run.mesh.addends
+            assert everyone is not None
+            sums: dict[str, GradientSum | None] = {"nothing": None, "losses": None}
+            sums["blocks"] = run.engine.sum
+            for size_mib in options.parcels:
+                sums[f"parcels {size_mib}"] = Parcels(weights, size_mib * MIB, everyone)
+            sums["end"] = Parcels(weights, 0, everyone)
+            for ctas, group in groups.items():
+                sums[f"blocks, {ctas} CTAs"] = GradientSum(weights, blocks, group)
+            rows = _in_turns(run, sums, options.rounds, options.steps)
+            if launch.is_main:
+                print(f"\n{device}, {launch.world} processes, torch {torch.__version__}\n")
+                told = [{"size": name, "case": way, **row} for way, row in rows.items()]
+                print(table(told), flush=True)
+
+
+def _in_turns(run: Run, sums: dict[str, GradientSum | None], rounds: int, steps: int) -> dict:
+    def choose(way: str) -> None:
+        run.choose(sums[way], quiet=way == "nothing")
+
+    times: dict[str, list[float]] = {way: [] for way in sums}
+    choose("losses")
+    run.several(5)
+    for _ in range(rounds):
+        for way, taken in times.items():
+            dist.barrier()
+            choose(way)
+            taken += run.times_ms(steps, 1)
+    everyone = [times] * dist.get_world_size()
+    dist.all_gather_object(everyone, times)
+    apart = [statistics.median(one["nothing"]) for one in everyone]
+    rows = {}
+    for way in sums:
+        dist.barrier()
+        choose(way)
+        step = statistics.median(time for one in everyone for time in one[way])
+        rows[way] = {"ms": step, "efficiency": len(apart) / step / sum(1 / one for one in apart)}
+        if run.device.type == "cuda":
+            rows[way]["profile_ms"] = profiled(run.several, 3)._asdict()
+    return rows
+
+
+def main() -> None:
+    """Do what is asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    whole = [name for name, size in SIZES.items() if size.least == 1]
+    parser.add_argument("--sizes", nargs="+", choices=whole, default=["126M", "1B"])
+    parser.add_argument("--parcels", nargs="*", type=int, default=[32, 128], help="in MiB")
+    parser.add_argument("--ctas", nargs="*", type=int, default=[], help="with NCCL alone")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=5, help="of a round")
+    parser.add_argument("--tiny", action="store_true", help="small models: a rehearsal")
+    measure(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
