@@ -33,7 +33,7 @@ def main() -> None:
     figure = parser.parse_args().figure
     test = open_pair(PAIR).part("test")
     coarse, truth = test.coarse.load(), test.fine.load()
-    fine = coarse.orbit.downscale("foundation", missing="mask")
+    fine = coarse.orbit.downscale("foundation")
     fine = fine.assign_coords(latitude=truth["latitude"], longitude=truth["longitude"])  # rounding
     fields = [ds[VARIABLE].isel(time=0).sel(PLACE) - ZERO_K for ds in (coarse, fine, truth)]
     titles = [

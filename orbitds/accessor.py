@@ -27,7 +27,7 @@ class OrbitAccessor:
         tiles: "Literal['auto'] | tuple[int, int] | None" = None,
         batch_size: int | None = None,
         constraints: "Sequence[str]" = (),
-        missing: "Literal['error', 'mask']" = "error",
+        missing: "Literal['error', 'mask'] | None" = None,
         members: int | None = None,
         spread: bool = False,
         device: str | None = None,
@@ -57,11 +57,13 @@ class OrbitAccessor:
             mean of the fine cells of a coarse cell is its value. The second wants a checkpoint
             whose coarse fields are means of the product it was trained to give.
         missing
-            What NaN in the dataset is: an error, or with ``"mask"`` cells without a value. These
-            are filled from the nearest cell for the model, and the fine cells over them are NaN in
-            the answer: of each variable where it is missing itself, or, if it is no input, where
-            the inputs that are outputs are. They are counted in the attribute
-            ``orbitds_masked_cells`` of each variable (not if lazy).
+            What NaN in the dataset is: an error, or with ``"mask"`` cells without a value; by
+            default what the catalog says of data that are opened by their name there (the attribute
+            ``missing`` of the dataset), else an error. Cells without a value are filled from
+            the nearest cell for the model, and the fine cells over them are NaN in the answer: of
+            each variable where it is missing itself, or, if it is no input, where the inputs that
+            are outputs are. They are counted in the attribute ``orbitds_masked_cells`` of each
+            variable (not if lazy).
         members
             How many fields to draw for each time, along a dimension ``member``, from a checkpoint
             that was trained to give members; by default one, without the dimension.
@@ -132,7 +134,7 @@ class OrbitArrayAccessor:
         tiles: "Literal['auto'] | tuple[int, int] | None" = None,
         batch_size: int | None = None,
         constraints: "Sequence[str]" = (),
-        missing: "Literal['error', 'mask']" = "error",
+        missing: "Literal['error', 'mask'] | None" = None,
         members: int | None = None,
         device: str | None = None,
         dtype: "Literal['float32', 'bfloat16'] | None" = None,

@@ -137,7 +137,8 @@ def open_entry(name_or_path: str | Path) -> xr.Dataset:
     -------
     xarray.Dataset
         Backed by dask; renamed by ``names``, with the units of ``units``, at the labels of
-        ``select`` and the dates of ``times``, otherwise as it is stored.
+        ``select`` and the dates of ``times``, with the attribute ``missing`` where the entry says
+        ``mask``; otherwise as it is stored.
 
     Raises
     ------
@@ -219,6 +220,8 @@ def _as_described(ds: xr.Dataset, entry: DatasetEntry, source: str) -> xr.Datase
                 f"{did_you_mean(theirs, known)} Correct `names` of the entry."
             )
     ds = ds.rename({theirs: ours for ours, theirs in entry.names.items() if ours != theirs})
+    if entry.missing == "mask":  # known where the entry's name no longer is
+        ds = ds.assign_attrs(missing="mask")
     for ours, units in entry.units.items():
         name = next((one for one in (ours, *variable(ours).aliases) if one in ds.variables), None)
         if name is None:

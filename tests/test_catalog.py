@@ -163,6 +163,16 @@ def test_own_entry_leads_to_the_data_beside_it(entry, noise, tmp_path):
             xr.testing.assert_identical(ds.compute(), noise)
 
 
+def test_data_whose_entry_has_a_mask_say_so(entry, noise, tmp_path):
+    noise.to_netcdf(tmp_path / "noise.nc")
+    told = {}
+    for missing in ("error", "mask"):
+        path = entry(path="noise.nc", missing=missing)
+        with open_dataset(str(path)) as ds:
+            told[missing] = ds.attrs.get("missing")
+    assert told == {"error": None, "mask": "mask"}
+
+
 def test_netcdf_by_its_path(noise, tmp_path):
     noise.to_netcdf(tmp_path / "noise.nc")
     for path in (tmp_path / "noise.nc", str(tmp_path / "noise.nc")):

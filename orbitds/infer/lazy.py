@@ -16,9 +16,10 @@ import xarray as xr
 
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
+from orbitds.data.door import missing_of
 from orbitds.data.history import enter_with_earlier
 from orbitds.data.layout import MEMBER
-from orbitds.data.values import check_missing
+from orbitds.data.values import Missing, check_missing
 from orbitds.grid import Grid
 from orbitds.infer.block import COMPUTING, Block, settings_of
 from orbitds.infer.choice import part_for
@@ -39,6 +40,7 @@ def downscale(
     checkpoint: str | PathLike[str] | Checkpoint,
     *,
     factor: int | None = None,
+    missing: Missing | None = None,
     **options: Any,  # noqa: ANN401  the downscaler's
 ) -> xr.Dataset:
     """Return a dataset on the checkpoint's finer grid; see ``ds.orbit.downscale``.
@@ -47,12 +49,15 @@ def downscale(
     ----------
     factor
         Which factor of a checkpoint of several sets; by default that of the nearest spacing.
+    missing
+        What NaN is; by default what the dataset says of itself.
     options
         Of :class:`~orbitds.infer.downscaler.Downscaler`.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(str(checkpoint))
-    downscaler = Downscaler(part_for(checkpoint, ds, factor), **options)
+    missing = missing_of(ds) if missing is None else missing
+    downscaler = Downscaler(part_for(checkpoint, ds, factor), missing=missing, **options)
     checkpoint = downscaler.checkpoint
     entered = enter_with_earlier(ds, checkpoint.inputs, missing=check_missing(downscaler.missing))
     grid = Grid.of(entered.ds)

@@ -290,6 +290,19 @@ def test_lazy_and_eager_say_the_same(coarse, checkpoint_folder):
     assert made.encoding == eager.encoding == {"unlimited_dims": {"time"}}
 
 
+@pytest.mark.parametrize("chunks", [None, {"time": 5}])
+def test_data_that_say_what_nan_is_are_believed(coarse, checkpoint_folder, chunks):
+    holes = coarse.where(coarse["latitude"] < 60)
+    ds = holes if chunks is None else holes.chunk(chunks)
+    told = downscale(ds.assign_attrs(missing="mask"), checkpoint_folder).compute()
+    asked = downscale(ds, checkpoint_folder, missing="mask").compute()
+    xr.testing.assert_identical(told, asked)
+    # what a caller says counts, and what a file of others has under this name does not
+    for other, options in (("mask", {"missing": "error"}), (-999.0, {})):
+        with pytest.raises(ValueError, match="without missing values"):
+            downscale(ds.assign_attrs(missing=other), checkpoint_folder, **options).compute()
+
+
 def test_settings_are_those_that_decide_on_values(coarse, checkpoint_folder):
     def settings(**options):
         fine = downscale(coarse, checkpoint_folder, **options)
