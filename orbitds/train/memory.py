@@ -12,11 +12,11 @@ from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 from orbitds.train.rehearsal import Rehearsal
-from orbitds.train.shard import count_weights, stays_whole
+from orbitds.train.shard import count_weights, groups_of, stays_whole
 from orbitds.train.start import is_frozen
 
-# Blocks whose weights are whole on a process at a time: the one at work and the next one.
-GATHERED_BLOCKS = 2
+# Groups of blocks whose weights are whole on a process at a time: the one at work and the next one.
+GATHERED_GROUPS = 2
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
@@ -136,15 +136,15 @@ def _shares(config: ParallelConfig, parts: int) -> tuple[int, int, int]:
 
 
 def _gathered(rehearsal: Rehearsal, *, narrow: bool) -> int:
-    """Return the bytes of whole weights: those outside the blocks, and those of some blocks."""
-    sizes = [count_weights(block) for block in rehearsal.blocks]
-    block = max(sizes, default=0)
+    """Return the bytes of whole weights: those outside the blocks, and those of some groups."""
+    sizes = [sum(map(count_weights, group)) for group in groups_of(rehearsal.blocks)]
+    group = max(sizes, default=0)
     root = count_weights(rehearsal.model) - sum(sizes)
     width = _BFLOAT16 if narrow else _FLOAT32
     kept = stays_whole(sum(sizes), "bfloat16" if narrow else "float32")
-    whole = sum(sizes) if kept else GATHERED_BLOCKS * block
-    # one block's gradients as they are computed, and in float32 as they are added
-    return root * _FLOAT32 + whole * width + block * (width + _FLOAT32)
+    whole = sum(sizes) if kept else min(sum(sizes), GATHERED_GROUPS * group)
+    # one group's gradients as they are computed, and in float32 as they are added
+    return root * _FLOAT32 + whole * width + group * (width + _FLOAT32)
 
 
 def _rehearse(
