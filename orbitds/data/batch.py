@@ -16,6 +16,7 @@ from orbitds.data.gaps import fill_gaps
 from orbitds.data.packing import MISSING
 from orbitds.data.pair import Pair, stack
 from orbitds.data.times import check_unbroken
+from orbitds.data.values import missing_of
 from orbitds.windows import Windows
 
 # Parts of a batch in shared memory begin at multiples of this.
@@ -115,7 +116,7 @@ class Reader:
             pair.factor,
             history,
             coarse is not None and fine is not None,
-            (pair.coarse.attrs.get("missing", "error"), pair.fine.attrs.get("missing", "error")),
+            (missing_of(pair.coarse), missing_of(pair.fine)),
         )
 
     def __len__(self) -> int:

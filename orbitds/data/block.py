@@ -12,6 +12,7 @@ from orbitds.data.door import check_values
 from orbitds.data.source import Source
 from orbitds.data.stats import Moments
 from orbitds.data.store import GROUPS
+from orbitds.data.values import missing_of
 from orbitds.grid import Grid
 from orbitds.variables import variable
 
@@ -61,7 +62,7 @@ def read_block(source: Source, steps: slice, *, workers: int) -> Block:
     missing = {}
     for (group, name), field in fields.items():
         data = values[group][:, names[group].index(name)]
-        _check(name, data, field, str(datasets[group].attrs.get("missing", "error")))
+        _check(name, data, field, missing_of(datasets[group]))
         if count := int(np.isnan(data).sum()):
             missing[f"{group}/{name}"] = count
     area = {group: Grid.of(ds).area for group, ds in datasets.items()}

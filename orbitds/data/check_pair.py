@@ -8,6 +8,7 @@ import xarray as xr
 from orbitds.data.check import check
 from orbitds.data.pair import Pair, open_pair
 from orbitds.data.report import Report
+from orbitds.data.values import missing_of
 from orbitds.grid import Grid
 
 # Data in the place of the coarse side have its spacing, rounding of coordinates aside.
@@ -53,7 +54,7 @@ def check_pair(name_or_path: str, *, without_coarse: bool = False) -> PairCheck:
 
 def _side(ds: xr.Dataset, notes: tuple[str, ...]) -> Report:
     names = [str(name) for name in ds.data_vars]
-    report = check(ds, names, missing=ds.attrs.get("missing", "error"))
+    report = check(ds, names, missing=missing_of(ds))
     return report.model_copy(update={"notes": (*report.notes, *notes)})
 
 

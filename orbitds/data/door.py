@@ -111,14 +111,6 @@ def declared_missing(name_or_path: str | Path) -> Missing:
     return "error"
 
 
-def missing_of(ds: xr.Dataset) -> Missing:
-    """Return what a dataset that went through the door says of missing values, else an error.
-
-    Other people's files have attributes of this name as well, with fill values in them.
-    """
-    return "mask" if ds.attrs.get("missing") == "mask" else "error"
-
-
 def _further_coordinates(ds: xr.Dataset, fields: xr.Dataset, names: dict[str, str]) -> xr.Dataset:
     """Return the caller's coordinates that are not horizontal, with the bounds of time."""
     extra = fields.drop_dims([names["latitude"], names["longitude"]]).coords.to_dataset().copy()

@@ -19,6 +19,7 @@ from orbitds.catalog import (
 from orbitds.data.align import common_times, in_order_of_time, in_region, whole_blocks, whole_cells
 from orbitds.data.door import enter
 from orbitds.data.statics import USUAL, statics_for
+from orbitds.data.values import missing_of
 from orbitds.grid import Grid, block_mean
 from orbitds.periods import Periods, chosen, told
 
@@ -194,7 +195,7 @@ def _entered(dataset: str, names: Sequence[str]) -> xr.Dataset:
 def _block_means(dataset: str, names: Sequence[str], how: CoarsenEntry) -> xr.Dataset:
     """Return block means of a fine dataset; over valid cells where it declares missing ones."""
     source = _entered(dataset, names)
-    least = how.least_valid if source.attrs["missing"] == "mask" else 1.0
+    least = how.least_valid if missing_of(source) == "mask" else 1.0
     return block_mean(whole_blocks(source, how.coarsen), how.coarsen, least_valid=least)
 
 

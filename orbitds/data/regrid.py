@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
+from orbitds.data.values import missing_of
 from orbitds.grid import TIE, TOLERANCE_CELLS, Grid, block_mean
 
 # A cell has a value where at least this share of it has, and is covered at all.
@@ -112,7 +113,7 @@ def regrid(ds: xr.Dataset, target: Grid, *, least_valid: float = LEAST_SHARE) ->
         Share of a cell, 0 to 1, that must have values where the dataset declares missing ones;
         where it does not, a missing value makes the cell missing.
     """
-    least = least_valid if ds.attrs.get("missing") == "mask" else 1.0
+    least = least_valid if missing_of(ds) == "mask" else 1.0
     source = Grid.of(ds)
     if source.matches(target):
         coordinates = _coordinates(ds, target)

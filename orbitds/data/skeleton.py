@@ -16,6 +16,7 @@ from pydantic import PositiveInt
 from orbitds.data.packing import MISSING, Packing
 from orbitds.data.recipe import DType
 from orbitds.data.store import ABOUT, FORMAT
+from orbitds.data.values import missing_of
 from orbitds.schema import Frozen
 
 
@@ -79,7 +80,7 @@ def create_store(path: Path, skeleton: Skeleton) -> None:
             dimension_names=("time", "variable", "latitude", "longitude"),
             attributes={
                 "units": {key: ds[key].attrs["units"] for key in names},
-                "missing": str(ds.attrs.get("missing", "error")),
+                "missing": missing_of(ds),
                 "packing": _packing_attributes(names) if packed else None,
             },
         )

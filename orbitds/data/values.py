@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 import numpy as np
+import xarray as xr
 
 from orbitds.variables import Variable, variable
 
@@ -110,6 +111,14 @@ def nothing_there(name: str, missing: int, cells: int) -> str | None:
         f"Wanted values of {name}, got NaN in all of {cells} cells. "
         "Check the region, the period and the mask."
     )
+
+
+def missing_of(ds: xr.Dataset) -> Missing:
+    """Return what a dataset that went through the door says of missing values, else an error.
+
+    Other people's files have attributes of this name as well, with fill values in them.
+    """
+    return "mask" if ds.attrs.get("missing") == "mask" else "error"
 
 
 def check_missing(missing: str) -> Missing:

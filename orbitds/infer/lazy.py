@@ -16,10 +16,9 @@ import xarray as xr
 
 from orbitds.checkpoint import Checkpoint, load_checkpoint
 from orbitds.data.axes import DIMENSIONS
-from orbitds.data.door import missing_of
 from orbitds.data.history import enter_with_earlier
 from orbitds.data.layout import MEMBER
-from orbitds.data.values import Missing, check_missing
+from orbitds.data.values import Missing, check_missing, missing_of
 from orbitds.grid import Grid
 from orbitds.infer.block import COMPUTING, Block, settings_of
 from orbitds.infer.choice import part_for
