@@ -1,6 +1,6 @@
 """Gradients of whole weights, added up between the processes that each hold a copy of them."""
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -54,14 +54,12 @@ class GradientSum:
             for place, modules in enumerate(blocks)
             for module in modules
             for weight in module.parameters()
+            if weight.requires_grad
         }
-        self._counts = [0] * len(blocks)
+        self._missing = Counter(self._place.values())
         for weight in weights:
             if weight.requires_grad:
-                if id(weight) in self._place:
-                    self._counts[self._place[id(weight)]] += 1
                 weight.register_post_accumulate_grad_hook(self._take)
-        self._missing = list(self._counts)
 
     def finish(self) -> None:
         """Send the rest, and return once each gradient is the sum."""
@@ -71,7 +69,7 @@ class GradientSum:
                 work.wait()
             for gradient, part in copied:
                 gradient.copy_(part)
-        self._sent, self._missing = [], list(self._counts)
+        self._sent, self._missing = [], Counter(self._place.values())
         self.is_last = False
 
     def _take(self, weight: Tensor) -> None:
@@ -88,13 +86,13 @@ class GradientSum:
         if not self._waiting:
             return
         gradients = [_gradient(weight) for weight in self._waiting]
-        sizes = [padded(gradient.numel()) for gradient in gradients]
-        # what no gradient fills is added up, too, and so must be finite
-        parcel = gradients[0].new_zeros(sum(sizes))
-        parts = [
-            piece[: gradient.numel()].view_as(gradient)
-            for piece, gradient in zip(parcel.split(sizes), gradients, strict=True)
-        ]
+        sizes = [room(gradient.numel()) for gradient in gradients]
+        parcel = gradients[0].new_empty(sum(sizes))
+        parts = []
+        for piece, gradient in zip(parcel.split(sizes), gradients, strict=True):
+            parts.append(piece[: gradient.numel()].view_as(gradient))
+            # added up, too, where a debugging library may look for NaN
+            piece[gradient.numel() :].zero_()
         torch._foreach_copy_(parts, gradients)  # pyright: ignore[reportPrivateImportUsage]
         copied = []
         for weight, gradient, part in zip(self._waiting, gradients, parts, strict=True):
@@ -107,9 +105,9 @@ class GradientSum:
         self._waiting = []
 
 
-def padded(numbers: int) -> int:
+def room(numbers: int) -> int:
     """Return the room of so many numbers in a parcel."""
-    return math.ceil(numbers / ALIGNED) * ALIGNED
+    return -(-numbers // ALIGNED) * ALIGNED
 
 
 def _gradient(weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from orbitds.config import TrainConfig
 from orbitds.model.block import Block
 from orbitds.model.heads import of_factor
 from orbitds.model.trunk import Trunk
-from orbitds.train.gradients import padded
+from orbitds.train.gradients import room
 from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
@@ -121,16 +121,16 @@ def _sharded(
     groups, rest = _names_of_groups(rehearsal, shapes)
     for group, item in [*((group, width) for group in groups), (rest, _FLOAT32)]:
         # each process has as many rows as any, be they empty
-        padded = {
+        filled = {
             name: -(-shapes[name][0] // parts) * parts * math.prod(shapes[name][1:])
             for name in group
         }
-        whole = sum(padded.values())
+        whole = sum(filled.values())
         called = config.accumulate
         yield Talk("weights", "all_gather", "parts", parts, item * whole, called, "forward")
         if group is not rest and not kept:
             yield Talk("weights", "all_gather", "parts", parts, item * whole, called, "backward")
-        learned = _FLOAT32 * sum(padded[name] for name in group if name in trained)
+        learned = _FLOAT32 * sum(filled[name] for name in group if name in trained)
         if not learned:
             continue
         yield Talk("gradients", "reduce_scatter", "parts", parts, learned, called, "backward")
@@ -147,7 +147,7 @@ def _copied(
     """Whole weights in each process: gradients are added up group by group."""
     groups, rest = _names_of_groups(rehearsal, shapes)
     for group in (*groups, rest):
-        numbers = sum(padded(math.prod(shapes[name])) for name in group if name in trained)
+        numbers = sum(room(math.prod(shapes[name])) for name in group if name in trained)
         if numbers:
             yield Talk("gradients", "all_reduce", "sums", copies, _FLOAT32 * numbers, 1, "backward")
 

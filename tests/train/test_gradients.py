@@ -83,4 +83,4 @@ def test_each_process_has_the_sum(groups, calls, skewed):
 
 
 def test_room_in_a_parcel_is_a_multiple_of_16_bytes():
-    assert [gradients.padded(numbers) for numbers in (1, 4, 5)] == [4, 4, 8]
+    assert [gradients.room(numbers) for numbers in (1, 4, 5)] == [4, 4, 8]
