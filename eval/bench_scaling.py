@@ -64,10 +64,11 @@ class Book:
         """Write what there is so far."""
         if self.writes:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            told = {**self.told, "probe": self.probe, "rows": self.rows}
-            # a row a line
-            lines = json.dumps(told).replace(' [{"', ' [\n{"').replace(', {"', ',\n{"')
-            self.path.write_text(lines + "\n", encoding="utf-8")
+            told = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in self.told.items()]
+            for name, rows in (("probe", self.probe), ("rows", self.rows)):
+                lines = ",\n".join(map(json.dumps, rows))  # a row a line
+                told.append(f"{json.dumps(name)}: [\n{lines}\n]")
+            self.path.write_text("{" + ", ".join(told) + "}\n", encoding="utf-8")
 
 
 def measure(options: argparse.Namespace) -> None:

@@ -13,15 +13,15 @@ profile of the main process's GPU says: see ``bench_scaling.py``.
 """
 
 import argparse
-import statistics
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 import torch.distributed as dist
-from scaling.cases import SIZES, grid_of, model_of, settings_of
+from scaling.cases import SIZES, run_of
 from scaling.rows import table
-from scaling.trace import profiled
-from training_run import Run, mesh_of, reset
+from scaling.turns import compared, in_turns, profile
+from training_run import Run, reset
 
 from orbitds.train.gradients import GradientSum
 from orbitds.train.launch import launched
@@ -76,14 +76,7 @@ def measure(options: argparse.Namespace) -> None:
             size = SIZES[name]
             reset(device)
             torch.compiler.reset()
-            run = Run(
-                model_of(size, tiny=options.tiny),
-                mesh_of({"tiles": launch.world}, launch, device),
-                device,
-                grid=grid_of(tiny=options.tiny),
-                batch=size.batch,
-                **settings_of(size),
-            )
+            run = run_of(size, {"tiles": launch.world}, launch, device, tiny=options.tiny)
             weights = list(run.engine.weights.values())
             blocks = groups_of(blocks_of(run.engine.model))
             everyone = run.mesh.addends
@@ -95,36 +88,28 @@ def measure(options: argparse.Namespace) -> None:
             sums["end"] = Parcels(weights, 0, everyone)
             for ctas, group in groups.items():
                 sums[f"blocks, {ctas} CTAs"] = GradientSum(weights, blocks, group)
-            rows = _in_turns(run, sums, options.rounds, options.steps)
+            rows = _rows(run, sums, options.rounds, options.steps)
             if launch.is_main:
                 print(f"\n{device}, {launch.world} processes, torch {torch.__version__}\n")
-                told = [{"size": name, "case": way, **row} for way, row in rows.items()]
-                print(table(told), flush=True)
+                print(table([{"size": name, **row} for row in rows]), flush=True)
 
 
-def _in_turns(run: Run, sums: dict[str, GradientSum | None], rounds: int, steps: int) -> dict:
+def _rows(run: Run, sums: dict[str, GradientSum | None], rounds: int, steps: int) -> list[dict]:
     def choose(way: str) -> None:
         run.choose(sums[way], quiet=way == "nothing")
 
-    times: dict[str, list[float]] = {way: [] for way in sums}
+    def steps_of(way: str) -> list[float]:
+        choose(way)
+        return run.times_ms(steps, 1)
+
     choose("losses")
     run.several(5)
-    for _ in range(rounds):
-        for way, taken in times.items():
-            dist.barrier()
-            choose(way)
-            taken += run.times_ms(steps, 1)
-    everyone = [times] * dist.get_world_size()
-    dist.all_gather_object(everyone, times)
-    apart = [statistics.median(one["nothing"]) for one in everyone]
-    rows = {}
+    times = in_turns({way: partial(steps_of, way) for way in sums}, rounds)
+    rows = []
     for way in sums:
         dist.barrier()
         choose(way)
-        step = statistics.median(time for one in everyone for time in one[way])
-        rows[way] = {"ms": step, "efficiency": len(apart) / step / sum(1 / one for one in apart)}
-        if run.device.type == "cuda":
-            rows[way]["profile_ms"] = profiled(run.several, 3)._asdict()
+        rows.append({"case": way, **compared(times[way], times["nothing"]), **profile(run)})
     return rows
 
 

@@ -3,9 +3,11 @@
 import math
 from typing import NamedTuple
 
-from training_run import GLOBE, TINY
+import torch
+from training_run import GLOBE, TINY, Run, mesh_of
 
 from orbitds.config import ModelConfig, model_preset
+from orbitds.train.launch import Launch
 
 FIELD_TILES = 16
 """Tiles of the field of strong scaling."""
@@ -93,3 +95,17 @@ def settings_of(size: Size) -> dict:
     """Return what else a run of a size is told."""
     large = size.least > 1
     return {"starts_here": True} | ({"checkpointing": "full", "compile": False} if large else {})
+
+
+def run_of(
+    size: Size, axes: dict[str, int], launch: Launch, device: torch.device, *, tiny: bool
+) -> Run:
+    """Return a run of a size whose processes share work by some axes."""
+    return Run(
+        model_of(size, tiny=tiny),
+        mesh_of(axes, launch, device),
+        device,
+        grid=grid_of(tiny=tiny),
+        batch=size.batch,
+        **settings_of(size),
+    )

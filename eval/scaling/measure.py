@@ -1,25 +1,22 @@
 """Steps are measured, case after case; one that fails is noted, and the others go on."""
 
-import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from scaling.cases import Case, Size, cases, grid_of, model_of, settings_of
-from scaling.trace import profiled
-from training_run import Run, alone, held_bytes, mesh_of, peak_gib, reset
+from scaling.cases import Case, Size, cases, model_of, run_of
+from scaling.turns import Times, compared, in_turns, profile
+from training_run import Run, alone, held_bytes, peak_gib, reset
 
 from orbitds.train.launch import ALONE, Launch
 
 REPEATS = 10
 # Seconds, about, of a turn, of all turns of a way, and to warm up.
 TURN_S, WAY_S, WARM_S = 2.0, 5.0, 5.0
-Times = list[list[float]]
-"""Of each process, in ms."""
 
 
 class Bench:
@@ -73,20 +70,7 @@ class Bench:
 
     def run(self, size: Size, axes: dict[str, int], launch: Launch) -> Run:
         """Return a run of a size whose processes share work by some axes."""
-        return Run(
-            model_of(size, tiny=self.tiny),
-            mesh_of(axes, launch, self.device),
-            self.device,
-            grid=grid_of(tiny=self.tiny),
-            batch=size.batch,
-            **settings_of(size),
-        )
-
-    def profile(self, run: Run) -> dict[str, Any]:
-        """Return what a profile of three steps says, on a GPU."""
-        if self.device.type != "cuda":
-            return {}
-        return {"profile_ms": profiled(run.several, 3)._asdict()}
+        return run_of(size, axes, launch, self.device, tiny=self.tiny)
 
     def guarded(
         self, size: Size, name: str, call: Callable[[], dict], *, fresh: bool = True
@@ -120,7 +104,7 @@ class Bench:
             took = statistics.median(run.times_ms(3))
             run.several(_within(WARM_S, took, 1, 1000))  # a cold device is a quick one
             times = run.times_ms(_within(WAY_S, took, 3, REPEATS))
-            return {"ms": statistics.median(times), "all_ms": [times], **self.profile(run)}
+            return {"ms": statistics.median(times), "all_ms": [times], **profile(run)}
 
         row = alone(lambda: _failure_told(call), self.launch)
         if "error" in row:
@@ -142,14 +126,11 @@ class Bench:
         if self.cut:
             return row
         row["samples_per_s"] = 1e3 * case.samples(size.batch) / row["ms"]
-        return row | self.profile(run)
+        return row | profile(run)
 
 
 class InTurns:
-    """Measures cases of a size in turns with steps of the same devices that say nothing.
-
-    A device grows warm and slow, and no two are alike.
-    """
+    """Measures cases of a size in turns with steps of the same devices that say nothing."""
 
     def __init__(self, bench: Bench, size: Size, one_ms: float) -> None:
         self.bench, self.size = bench, size
@@ -172,14 +153,14 @@ class InTurns:
         base.several(3)
         gib = peak_gib(self.bench.device)
         ways = {way: partial(self._steps, base, way) for way in ("nothing", "losses")}
-        times = self._in_turns(ways, self.rounds)
+        times = in_turns(ways, self.rounds)
         base.tell("nothing")
-        apart = self._compared(1, times["nothing"], times["nothing"]) | self.bench.profile(base)
-        head = {"size": self.size.name, "case": "apart", "processes": self.bench.launch.world}
+        apart = self._row(times["nothing"], times["nothing"]) | profile(base)
         del apart["exposed"]  # nothing is said
+        head = {"size": self.size.name, "case": "apart", "processes": self.bench.launch.world}
         self.bench.say(head | apart | {"gib": gib})
         self.base = base
-        return self._compared(1, times["losses"], times["nothing"])
+        return self._row(times["losses"], times["nothing"])
 
     def _case(self, base: Run, case: Case) -> dict:
         row: dict[str, Any]
@@ -187,8 +168,8 @@ class InTurns:
             row = _told(self.size, case, base)
             base.in_parts(case.parts)
             ways = {way: partial(self._whole_step, base, way) for way in ("nothing", "all")}
-            times = self._in_turns(ways, 3)
-            row |= self._compared(case.parts, times["all"], times["nothing"])
+            times = in_turns(ways, 3)
+            row |= self._row(times["all"], times["nothing"], case)
             row["gib"] = peak_gib(self.bench.device)
             base.in_parts(1)
             return row
@@ -203,14 +184,10 @@ class InTurns:
         run.several(3)
         row = _told(self.size, case, run)
         row["gib"] = peak_gib(self.bench.device, beside=beside)
-        ways = {"nothing": partial(self._steps, base, "nothing"), "all": steps}
-        times = self._in_turns(ways, self.rounds)
-        world = self.bench.launch.world
-        share = case.samples(self.size.batch) / (world * self.size.batch)
-        row |= self._compared(share, times["all"], times["nothing"])
-        if run is base:
-            base.tell("all")
-        return row | self.bench.profile(run)
+        times = in_turns(
+            {"nothing": partial(self._steps, base, "nothing"), "all": steps}, self.rounds
+        )
+        return row | self._row(times["all"], times["nothing"], case) | profile(run)
 
     def _steps(self, run: Run, way: Any) -> list[float]:  # noqa: ANN401  as of Run.tell
         run.tell(way)
@@ -221,35 +198,13 @@ class InTurns:
         run.tell(way)
         return run.step_ms(1)
 
-    def _in_turns(self, ways: Mapping[str, Callable[[], list[float]]], rounds: int) -> dict:
-        """Return the times of each way, of each process."""
-        own: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, call in ways.items():
-                dist.barrier()
-                own[way] += call()
-        everyone = [own] * self.bench.launch.world
-        dist.all_gather_object(everyone, own)
-        return {way: [one[way] for one in everyone] for way in ways}
-
-    def _compared(self, share: float, times: Times, bare: Times) -> dict[str, Any]:
-        """Return what times say beside those of the same devices that say nothing.
-
-        Parameters
-        ----------
-        share
-            What a process does in a step, of a batch.
-        """
-        step = statistics.median(itertools.chain(*times))
-        apart = [statistics.median(one) for one in bare]
-        row: dict[str, Any] = {"ms": step, "all_ms": times, "apart_ms": apart}
-        row["samples_per_s"] = len(times) * share * 1e3 * self.size.batch / step
-        # over the rates of the devices, each by itself; of several parts a step is as long apart
-        fraction = min(share, 1.0)
-        row["efficiency"] = fraction * len(times) / step / sum(1 / one for one in apart)
-        if share >= 1:  # a device does no more than it does apart
-            row["exposed"] = 1 - row["efficiency"]
-        return row
+    def _row(self, times: Times, apart: Times, case: Case | None = None) -> dict[str, Any]:
+        """Return what times say; of a case, or else of a batch for each process."""
+        batch, world = self.size.batch, len(times)
+        samples = world * batch if case is None else case.samples(batch)
+        # of several parts a step is as long apart
+        row = compared(times, apart, min(samples / (world * batch), 1.0))
+        return row | {"samples_per_s": 1e3 * samples / row["ms"]}
 
 
 def _told(size: Size, case: Case, run: Run) -> dict[str, Any]:

@@ -10,6 +10,9 @@ import torch.distributed as dist
 # Bytes of the whole tensor: what a norm, a block of each size, and a parcel of gradients have.
 SIZES = tuple(2**power for power in (12, 16, 20, 22, 24, 26, 28))
 TINY_SIZES = tuple(2**power for power in (10, 14, 18))
+# PyTorch 2.13 renames what earlier versions have under the second name.
+all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 OPERATIONS = ("all_gather", "reduce_scatter", "all_reduce", "all_to_all")
 
 
@@ -78,12 +81,9 @@ def _call(operation: str, size: int, device: torch.device) -> Callable[[], objec
     world = dist.get_world_size()
     whole = torch.zeros(size // 4 // world * world, device=device)
     part = torch.zeros(len(whole) // world, device=device)
-    # PyTorch 2.13 renames what earlier versions have under the second name
-    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
-    scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
     calls: dict[str, Callable[[], object]] = {
-        "all_gather": lambda: gather(whole, part),
-        "reduce_scatter": lambda: scatter(part, whole),
+        "all_gather": lambda: all_gather(whole, part),
+        "reduce_scatter": lambda: reduce_scatter(part, whole),
         "all_reduce": lambda: dist.all_reduce(whole),
         "all_to_all": lambda: dist.all_to_all_single(torch.empty_like(whole), whole),
     }

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from scaling.cases import SIZES
+from scaling.measure import Bench
 from scaling.rows import efficiency_table, table
+
+from orbitds.train.launch import Launch
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "eval" / "bench_scaling.py"
@@ -40,11 +45,21 @@ def test_two_processes_are_measured_and_compared_with_one(tmp_path):
         rate = sum(max(own, 4) * 1e3 / ms for ms in row["apart_ms"])
         assert row["efficiency"] == pytest.approx(row["samples_per_s"] / rate)
         assert [len(times) > 2 for times in row["all_ms"]] == [True, True]
-        assert ("exposed" in row) == (name != "tensor")
+        expected = None if name == "tensor" else pytest.approx(1 - row["efficiency"])
+        assert row.get("exposed") == expected
     assert [row["case"] for row in told["rows"] if row["size"] == "10B"] == ["fsdp"]
     timed = {row["operation"] for row in told["probe"] if "s" in row}
     assert {"all_reduce", "all_gather"} <= timed
     assert table(told["rows"]) in out
+
+
+def test_a_size_says_how_many_processes_it_takes():
+    rows = []
+    bench = Bench(
+        Launch(), torch.device("cpu"), tiny=True, cut=False, until=float("inf"), say=rows.append
+    )
+    bench.size(SIZES["10B"], ["fsdp"])
+    assert [row["error"] for row in rows] == ["the 10B size takes 2 processes"]
 
 
 @pytest.mark.slow
@@ -71,7 +86,7 @@ def test_late_cases_are_not_begun(tmp_path):
 def test_predictions_are_told_and_drawn(tmp_path):
     figure = tmp_path / "scaling.png"
     out = _run(SCRIPT, "predict", "--sizes", "9.5M", "--figure", figure)
-    assert "| 9.5M | tiles over copies | **0." in out
+    assert "| 9.5M | tiles over copies | **0.972** |" in out
     assert figure.stat().st_size > 10_000
 
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-from scaling.cases import SIZES, grid_of, model_of
+from scaling.cases import SIZES, run_of
 from scaling.echo import among
-from training_run import Run, mesh_of
+from scaling.probe import all_gather, reduce_scatter
 
 from orbitds.train.launch import Launch
 from tests.distributed.processes import run
@@ -15,12 +15,10 @@ from tests.distributed.processes import run
 
 def _collectives(_rank):
     own = torch.arange(3.0)
-    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
-    scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
     with among(4):
         gathered, scattered, exchanged = torch.empty(12), torch.empty(3), torch.empty(7)
-        gather(gathered, own)
-        scatter(scattered, torch.arange(12.0))
+        all_gather(gathered, own)
+        reduce_scatter(scattered, torch.arange(12.0))
         dist.all_to_all_single(exchanged, own, [1, 2, 3, 1], [1, 1, 1, 0])
         dist.all_reduce(own)
         told = (dist.get_world_size(), gathered, scattered, exchanged, own)
@@ -41,8 +39,8 @@ def test_others_say_the_same():
 def _losses(_rank, axes, world):
     size, device = SIZES["9.5M"], torch.device("cpu")
     with among(world):
-        mesh = mesh_of(axes, Launch(world=world, master="nobody"), device)
-        training = Run(model_of(size, tiny=True), mesh, device, grid=grid_of(tiny=True), batch=2)
+        launch = Launch(world=world, master="nobody")
+        training = run_of(size, axes, launch, device, tiny=True)
         return [training.step() for _ in range(4)]
 
 

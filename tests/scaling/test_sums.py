@@ -3,8 +3,7 @@
 import pytest
 import torch
 from bench_sums import MIB, Parcels
-from scaling.cases import SIZES, grid_of, model_of
-from training_run import Run, mesh_of
+from scaling.cases import SIZES, run_of
 
 from orbitds.train.launch import launched
 from tests.distributed.processes import run
@@ -12,13 +11,10 @@ from tests.distributed.processes import run
 
 def _losses(_rank, size):
     with launched("cpu") as (launch, device):
-        mesh = mesh_of({"tiles": 2}, launch, device)
-        training = Run(
-            model_of(SIZES["9.5M"], tiny=True), mesh, device, grid=grid_of(tiny=True), batch=2
-        )
+        training = run_of(SIZES["9.5M"], {"tiles": 2}, launch, device, tiny=True)
         if size is not None:
-            assert mesh.addends is not None
-            way = Parcels(training.engine.weights.values(), size, mesh.addends)
+            assert training.mesh.addends is not None
+            way = Parcels(training.engine.weights.values(), size, training.mesh.addends)
             training.choose(way, quiet=False)
         told = [training.step() for _ in range(4)]
         training.tell("nothing")

@@ -28,7 +28,7 @@ def test_each_start_is_written_down(pair, tmp_path):
     versions = record["starts"][0]["versions"]
     assert versions["orbitds"] == __version__
     # a wheel may keep its build, such as +cu130, to itself
-    assert versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert versions["torch"] in {torch.__version__, torch.__version__.partition("+")[0]}
     assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
