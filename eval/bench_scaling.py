@@ -5,9 +5,10 @@
     python eval/bench_scaling.py predict scaling --figure scaling.png
 
 ``measure`` times steps and collectives on 2, 4, 8 processes: ``tiles``, ``fsdp``, ``hsdp`` (each
-process has a tile and samples of its own, and the field grows); ``strong`` (a field of 16 tiles);
-``sequence``, ``tensor`` (a sample shared). Steps are taken in turns with those of the same devices
-that say nothing to each other (``apart``), for a device grows warm and slow, and no two are alike;
+process has a tile and samples of its own, and the field grows), ``-bf16`` with gradients of blocks
+added up in bfloat16 (``parallel.reduce_dtype``); ``strong`` (a field of 16 tiles); ``sequence``,
+``tensor`` (a sample shared). Steps are taken in turns with those of the same devices that say
+nothing to each other (``apart``), for a device grows warm and slow, and no two are alike;
 efficiency is the rate over the sum of the rates apart. ``met`` is of steps that tell each other
 their losses alone, so that each waits for the latest; ``one`` is the main process by itself.
 Beside it samples a second; what a profile of the main process's GPU says: how long NCCL's kernels
@@ -42,7 +43,7 @@ from orbitds.device import choose_device
 from orbitds.train.launch import Launch, launched
 
 MEASURED = Path(__file__).parent / "results" / "scaling"
-CASES = ("tiles", "fsdp", "hsdp", "strong", "sequence", "tensor")
+CASES = ("tiles", "tiles-bf16", "fsdp", "fsdp-bf16", "hsdp", "strong", "sequence", "tensor")
 
 
 class Book:

@@ -4,7 +4,8 @@
 
 Ways are taken in turns on the same devices: ``nothing`` (processes say nothing to each other),
 ``losses`` (each waits for the latest of a step, and no gradient travels), ``blocks`` (as in a run:
-one sum once the backward pass is through with a group of blocks), ``parcels N`` (a sum whenever N
+one sum once the backward pass is through with a group of blocks), the same in bfloat16
+(``parallel.reduce_dtype``), ``parcels N`` (a sum whenever N
 MiB wait, those of 32 MiB or more as they are), ``end`` (one after another when the backward pass
 has ended). With ``--ctas N`` also ``blocks``, NCCL's kernels holding N multiprocessors at most.
 
@@ -18,7 +19,7 @@ from functools import partial
 
 import torch
 import torch.distributed as dist
-from scaling.cases import SIZES, run_of
+from scaling.cases import SIZES, Case, run_of
 from scaling.rows import table
 from scaling.turns import compared, in_turns, profile
 from training_run import Run, reset
@@ -46,7 +47,7 @@ class Parcels(GradientSum):
             for weight in self._waiting:
                 assert weight.grad is not None
                 dist.all_reduce(weight.grad, group=self.group)
-            self._waiting = []
+            self._waiting.clear()
         super().finish()
 
     def _take(self, weight: torch.Tensor) -> None:
@@ -55,11 +56,12 @@ class Parcels(GradientSum):
         assert weight.grad is not None
         if self.size and weight.grad.nbytes >= LARGE_BYTES:
             work = dist.all_reduce(weight.grad, group=self.group, async_op=True)
-            self._sent.append(([], work))
+            assert work is not None
+            self._sent.append(([], [], work))
             return
         self._waiting.append(weight)
         if self.size and sum(one.nbytes for one in self._waiting) >= self.size:
-            self._send()
+            self._send(self._waiting, None)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -76,13 +78,15 @@ def measure(options: argparse.Namespace) -> None:
             size = SIZES[name]
             reset(device)
             torch.compiler.reset()
-            run = run_of(size, {"tiles": launch.world}, launch, device, tiny=options.tiny)
+            copies = Case("tiles", {"tiles": launch.world})
+            run = run_of(size, copies, launch, device, tiny=options.tiny)
             weights = list(run.engine.weights.values())
             blocks = groups_of(blocks_of(run.engine.model))
             everyone = run.mesh.addends
             assert everyone is not None
             sums: dict[str, GradientSum | None] = {"nothing": None, "losses": None}
             sums["blocks"] = run.engine.sum
+            sums["blocks, bfloat16"] = GradientSum(weights, blocks, everyone, dtype=torch.bfloat16)
             for size_mib in options.parcels:
                 sums[f"parcels {size_mib}"] = Parcels(weights, size_mib * MIB, everyone)
             sums["end"] = Parcels(weights, 0, everyone)

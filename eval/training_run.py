@@ -21,6 +21,7 @@ from orbitds.train.gradients import GradientSum
 from orbitds.train.launch import Launch
 from orbitds.train.mesh import ONE, Mesh, make_mesh
 from orbitds.train.outline import Outline
+from orbitds.train.shard import blocks_of, groups_of
 from orbitds.train.start import freeze
 from orbitds.train.step import Numbers, take_step
 
@@ -80,6 +81,7 @@ class Run:
             built = built.to(device)
         self.engine = TorchEngine(built, self.config, mesh)
         self._sum = self.engine.sum
+        self._rounded: GradientSum | None = None
         pair = SimpleNamespace(outputs=self.outputs)
         told = {"pair": pair, "divisors": None, "forward": self._forward}
         self.settings: Any = [SimpleNamespace(wraps=lambda _sample: False, **told)]
@@ -89,14 +91,23 @@ class Run:
         """Take a step and return its loss."""
         return self._take().read()[0]
 
-    def tell(self, what: Literal["all", "losses", "nothing"]) -> None:
+    def tell(self, what: Literal["all", "rounded", "losses", "nothing"]) -> None:
         """Let further steps tell other processes no more than this; weights must be whole.
 
-        Where losses alone are told, processes wait for each other, and each learns by itself.
+        ``rounded``: as all, gradients of blocks added up in bfloat16. Where losses alone are told,
+        processes wait for each other, and each learns by itself.
         """
         if self._sum is None:
             raise ValueError("Wanted a run whose processes each have all weights. Share none.")
-        self.choose(self._sum if what == "all" else None, quiet=what == "nothing")
+        if what == "rounded" and self._rounded is None:
+            self._rounded = GradientSum(
+                self.engine.weights.values(),
+                groups_of(blocks_of(self.engine.model)),
+                self._sum.group,
+                dtype=torch.bfloat16,
+            )
+        ways = {"all": self._sum, "rounded": self._rounded}
+        self.choose(ways.get(what), quiet=what == "nothing")
 
     def choose(self, way: GradientSum | None, *, quiet: bool) -> None:
         """Let further steps add gradients up in a way, or not; if quiet, tell no losses either."""

@@ -28,6 +28,9 @@ class ParallelConfig(Frozen):
     """Processes that share the input variables of a sample."""
     tensor: PositiveInt = 1
     """Processes that share each matrix of the blocks; divides the heads."""
+    reduce_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic in which gradients of blocks are added up between processes: `bfloat16` sends half
+    the bytes, and rounds sums to 8 bits; those outside of blocks stay in float32."""
     zero_stage: int = Field(default=3, ge=1, le=3)
     """What DeepSpeed shares: moments; gradients too; weights too."""
     offload: bool = False
@@ -42,6 +45,11 @@ class ParallelConfig(Frozen):
                     f"Wanted processes that share weights and samples alone for the engine "
                     f"deepspeed, got parallel.{axis} {size}. Take parallel.engine torch for it."
                 )
+        if self.engine == "deepspeed" and self.reduce_dtype != "float32":
+            raise ValueError(
+                f"Wanted sums of gradients in float32 for the engine deepspeed, got "
+                f"parallel.reduce_dtype {self.reduce_dtype!r}. Take parallel.engine torch for it."
+            )
         return self
 
 

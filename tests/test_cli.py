@@ -98,6 +98,7 @@ OTHERS = {
             "sequence_by": "ring",
             "channel": 9,
             "tensor": 2,
+            "reduce_dtype": "bfloat16",
             "zero_stage": 1,
             "offload": True,
         },

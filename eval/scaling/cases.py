@@ -1,12 +1,12 @@
 """What is measured: sizes of the model, and ways to share work among processes."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from training_run import GLOBE, TINY, Run, mesh_of
 
-from orbitds.config import ModelConfig, model_preset
+from orbitds.config import ModelConfig, ParallelConfig, model_preset
 from orbitds.train.launch import Launch
 
 FIELD_TILES = 16
@@ -46,6 +46,8 @@ class Case(NamedTuple):
     """As of ``ParallelConfig``."""
     parts: int = 1
     """Tiles of a process in a step, one after another."""
+    reduce_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of sums of blocks' gradients."""
 
     @property
     def told(self) -> str:
@@ -64,12 +66,16 @@ def cases(size: Size, processes: int, heads: int) -> list[Case]:
     Where heads do not let all processes share a sample, those that can do, and the groups of them
     take tiles.
     """
-    found = [Case("fsdp", {"shard": processes})]
+    found = [
+        Case("fsdp", {"shard": processes}),
+        Case("fsdp-bf16", {"shard": processes}, reduce_dtype="bfloat16"),
+    ]
     if processes >= 4:  # with two there is one copy of the weights, or nothing to share
         found.append(Case("hsdp", {"replicate": 2, "shard": processes // 2}))
     if size.least > 1:  # the weights do not fit a single process
         return found
     found.insert(0, Case("tiles", {"tiles": processes}))
+    found.insert(1, Case("tiles-bf16", {"tiles": processes}, reduce_dtype="bfloat16"))
     if size.weak_alone:
         return found
     if processes <= FIELD_TILES and FIELD_TILES % processes == 0:
@@ -97,15 +103,14 @@ def settings_of(size: Size) -> dict:
     return {"starts_here": True} | ({"checkpointing": "full", "compile": False} if large else {})
 
 
-def run_of(
-    size: Size, axes: dict[str, int], launch: Launch, device: torch.device, *, tiny: bool
-) -> Run:
-    """Return a run of a size whose processes share work by some axes."""
+def run_of(size: Size, case: Case, launch: Launch, device: torch.device, *, tiny: bool) -> Run:
+    """Return a run of a size whose processes share work as in a case."""
     return Run(
         model_of(size, tiny=tiny),
-        mesh_of(axes, launch, device),
+        mesh_of(case.axes, launch, device),
         device,
         grid=grid_of(tiny=tiny),
         batch=size.batch,
+        parallel=ParallelConfig(reduce_dtype=case.reduce_dtype),
         **settings_of(size),
     )

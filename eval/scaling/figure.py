@@ -24,7 +24,7 @@ WANTED = 0.92
 
 
 def draw(predictions: Mapping[Network, Sequence[Prediction]], path: Path) -> None:
-    """Draw a panel for each machine; of each size the better of its ways."""
+    """Draw a panel for each machine; of each size the better of its ways in float32."""
     figure, axes = plt.subplots(
         1, len(predictions), figsize=(11, 4.6), sharey=True, layout="constrained", squeeze=False
     )
@@ -32,7 +32,8 @@ def draw(predictions: Mapping[Network, Sequence[Prediction]], path: Path) -> Non
         for count, (low, high) in PUBLISHED.items():
             axis.plot([count, count], [low, high], color="0.55", linewidth=6, solid_capstyle="butt")
         for size, colour in COLOURS.items():
-            best = _best([one for one in found if one.size == size])
+            own = [one for one in found if one.size == size and not one.case.endswith("bf16")]
+            best = _best(own)
             counts = [one.processes for one in best]
             if not counts:
                 continue
@@ -41,7 +42,7 @@ def draw(predictions: Mapping[Network, Sequence[Prediction]], path: Path) -> Non
             for bound, style in zip(bounds, ("--", "-"), strict=True):
                 axis.plot(counts, bound, style, color=colour, linewidth=1.3)
             axis.plot([], [], color=colour, label=f"{size}, predicted")
-            seen = [one for one in found if one.size == size and one.measured is not None]
+            seen = [one for one in own if one.measured is not None]
             if seen:
                 axis.plot(
                     [one.processes for one in seen],

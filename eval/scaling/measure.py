@@ -68,9 +68,9 @@ class Bench:
         if "ms" in row and world > 1:
             InTurns(self, size, row["ms"]).measure(chosen)
 
-    def run(self, size: Size, axes: dict[str, int], launch: Launch) -> Run:
-        """Return a run of a size whose processes share work by some axes."""
-        return run_of(size, axes, launch, self.device, tiny=self.tiny)
+    def run(self, size: Size, case: Case, launch: Launch) -> Run:
+        """Return a run of a size whose processes share work as in a case."""
+        return run_of(size, case, launch, self.device, tiny=self.tiny)
 
     def guarded(
         self, size: Size, name: str, call: Callable[[], dict], *, fresh: bool = True
@@ -100,7 +100,7 @@ class Bench:
         """Measure the main process alone, the others waiting."""
 
         def call() -> dict:
-            run = self.run(size, {}, ALONE)
+            run = self.run(size, Case("one", {}), ALONE)
             took = statistics.median(run.times_ms(3))
             run.several(_within(WARM_S, took, 1, 1000))  # a cold device is a quick one
             times = run.times_ms(_within(WAY_S, took, 3, REPEATS))
@@ -114,7 +114,7 @@ class Bench:
 
     def _bare(self, size: Size, case: Case) -> dict:
         """Measure steps with nothing beside them."""
-        run = self.run(size, case.axes, self.launch)
+        run = self.run(size, case, self.launch)
         if case.parts > 1:
             run.step()
             run.in_parts(case.parts)
@@ -149,7 +149,8 @@ class InTurns:
 
     def _met(self) -> dict:
         """Let each process wait for the latest of a step, and tell it nothing but its loss."""
-        base = self.bench.run(self.size, {"tiles": self.bench.launch.world}, self.bench.launch)
+        copies = Case("tiles", {"tiles": self.bench.launch.world})
+        base = self.bench.run(self.size, copies, self.bench.launch)
         base.several(3)
         gib = peak_gib(self.bench.device)
         ways = {way: partial(self._steps, base, way) for way in ("nothing", "losses")}
@@ -173,13 +174,13 @@ class InTurns:
             row["gib"] = peak_gib(self.bench.device)
             base.in_parts(1)
             return row
-        beside = 0
-        if case.name == "tiles":
-            run, steps = base, partial(self._steps, base, "all")
-            base.tell("all")
+        beside = held_bytes(self.bench.device)
+        if case.axes == {"tiles": self.bench.launch.world}:
+            beside, way = 0, "all" if case.reduce_dtype == "float32" else "rounded"
+            run, steps = base, partial(self._steps, base, way)
+            base.tell(way)
         else:
-            beside = held_bytes(self.bench.device)
-            run = self.bench.run(self.size, case.axes, self.bench.launch)
+            run = self.bench.run(self.size, case, self.bench.launch)
             steps = partial(run.times_ms, self.turn, 1)
         run.several(3)
         row = _told(self.size, case, run)
@@ -212,6 +213,7 @@ def _told(size: Size, case: Case, run: Run) -> dict[str, Any]:
         "axes": case.axes,
         "parts": case.parts,
         "batch": size.batch,
+        "reduce_dtype": case.reduce_dtype,
         "parameters": run.parameters,
     }
 

@@ -13,12 +13,13 @@ from scaling.machines import H200, with_host
 from scaling.network import Network
 from training_run import outline_of
 
-from orbitds.config import TrainConfig
+from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.train.mesh import AXES
 from orbitds.train.mixture import Scope
 from orbitds.train.traffic import Talk, count_traffic
 
 PROCESSES = (2, 4, 8, 64, 4096, 32768)
+WEAK = ("tiles", "tiles-bf16", "fsdp", "fsdp-bf16")
 # Where weights are shared, over no more than a host; beyond, copies.
 SHARING = 8
 
@@ -86,9 +87,10 @@ class Model:
     def weak(self, size: Size, processes: int) -> Iterator[Prediction]:
         """Predict a tile for each process."""
         one = self._alone(size)
-        if size.least == 1:
-            yield self._predict(size, "tiles", {"tiles": processes}, one, one)
-        yield self._predict(size, "fsdp", sharing(processes), one, one)
+        ways = {"tiles": {"tiles": processes}} if size.least == 1 else {}
+        for case, axes in (ways | {"fsdp": sharing(processes)}).items():
+            yield self._predict(size, case, axes, one, one)
+            yield self._predict(size, f"{case}-bf16", axes, one, one, dtype="bfloat16")
         if 4 <= processes <= SHARING:
             axes = {"replicate": 2, "shard": processes // 2}
             yield self._predict(size, "hsdp", axes, one, one)
@@ -132,9 +134,10 @@ class Model:
         compute: float,
         ideal: float,
         parts: int = 1,
+        dtype: str = "float32",
     ) -> Prediction:
         sizes = {axis: axes.get(axis, 1) for axis in AXES}
-        talks = _talks(size, tuple(sizes.values()), parts)
+        talks = _talks(size, tuple(sizes.values()), parts, dtype)
         both = [
             cost(compute, talks, sizes, self.network, self.losses, grows=grows)
             for grows in (True, False)
@@ -197,11 +200,12 @@ class Model:
         points = []
         for row in self.rows:
             size = SIZES[row["size"]]
-            if row["case"] not in ("tiles", "fsdp") or size.least > 1 or not self.knows(size):
+            if row["case"] not in WEAK or size.least > 1 or not self.knows(size):
                 continue
             sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
             one = self._alone(size) / self.slower
-            talks = _talks(size, tuple(sizes.values()), 1)
+            dtype = row.get("reduce_dtype", "float32")
+            talks = _talks(size, tuple(sizes.values()), 1, dtype)
             told = cost(one, talks, sizes, network, Losses(1, 1), grows=True)
             # beside devices that were as warm as then
             points.append((one / row["efficiency"], told))
@@ -225,7 +229,9 @@ def sharing(processes: int) -> dict[str, int]:
 
 
 @cache
-def _talks(size: Size, sizes: tuple[int, ...], parts: int) -> Sequence[Talk]:
+def _talks(
+    size: Size, sizes: tuple[int, ...], parts: int, reduce_dtype: str = "float32"
+) -> Sequence[Talk]:
     told = {name: value for name, value in settings_of(size).items() if name != "starts_here"}
     config = TrainConfig(
         pair="random",
@@ -233,6 +239,7 @@ def _talks(size: Size, sizes: tuple[int, ...], parts: int) -> Sequence[Talk]:
         dtype="bfloat16",
         accumulate=parts,
         batch_size=parts,
+        parallel=ParallelConfig.model_validate({"reduce_dtype": reduce_dtype}),
         **told,
     )
     along = dict(zip(AXES, sizes, strict=True))

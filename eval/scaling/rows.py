@@ -87,7 +87,9 @@ def _profile(row: Mapping[str, Any]) -> list[str]:
 
 _WAYS = {
     "tiles": "tiles over copies",
+    "tiles-bf16": "tiles over copies, bfloat16",
     "fsdp": "weights shared",
+    "fsdp-bf16": "weights shared, bfloat16",
     "hsdp": "two copies, shared",
     "strong": "16 tiles in all",
     "sequence": "sequence",

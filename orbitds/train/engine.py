@@ -104,7 +104,9 @@ class TorchEngine(Engine):
         self.sum = None
         if mesh.addends is not None and not mesh.is_shared:
             blocks = groups_of(blocks_of(model))
-            self.sum = GradientSum(self.weights.values(), blocks, mesh.addends)
+            narrow = config.parallel.reduce_dtype == "bfloat16"
+            dtype = torch.bfloat16 if narrow else None
+            self.sum = GradientSum(self.weights.values(), blocks, mesh.addends, dtype=dtype)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of one part of a step; see ``Engine``."""

@@ -25,6 +25,8 @@ class GradientSum:
         travel as one tensor; the last ones when it has ended.
     group
         The processes.
+    dtype
+        Arithmetic of sums of blocks; by default that of the gradients.
 
     Attributes
     ----------
@@ -45,10 +47,13 @@ class GradientSum:
         weights: Iterable[Tensor],
         blocks: Sequence[Sequence[nn.Module]],
         group: dist.ProcessGroup,
+        *,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self.group, self.is_last = group, False
+        self.group, self.dtype, self.is_last = group, dtype, False
         self._waiting: list[Tensor] = []
-        self._sent: list[tuple[list[tuple[Tensor, Tensor]], dist.Work | None]] = []
+        self._others: list[Tensor] = []  # of another arithmetic
+        self._sent: list[tuple[list[Tensor], list[Tensor], dist.Work]] = []
         self._place = {
             id(weight): place
             for place, modules in enumerate(blocks)
@@ -63,51 +68,61 @@ class GradientSum:
 
     def finish(self) -> None:
         """Send the rest, and return once each gradient is the sum."""
-        self._send()
-        for copied, work in self._sent:
-            if work is not None:
-                work.wait()
-            for gradient, part in copied:
-                gradient.copy_(part)
+        for waiting, dtype in ((self._waiting, self.dtype), (self._others, None)):
+            if waiting:
+                self._send(waiting, dtype)
+        for gradients, parts, work in self._sent:
+            work.wait()
+            if gradients:
+                _copy(gradients, parts)
         self._sent, self._missing = [], Counter(self._place.values())
         self.is_last = False
 
     def _take(self, weight: Tensor) -> None:
         if not self.is_last:  # gradients of earlier parts stay where they are, and grow
             return
-        self._waiting.append(weight)
         place = self._place.get(id(weight))
+        if place is None and self.dtype is not None:
+            self._others.append(weight)
+            return
+        self._waiting.append(weight)
         if place is not None:
             self._missing[place] -= 1
             if self._missing[place] == 0:
-                self._send()
+                self._send(self._waiting, self.dtype)
 
-    def _send(self) -> None:
-        if not self._waiting:
-            return
-        gradients = [_gradient(weight) for weight in self._waiting]
+    def _send(self, waiting: list[Tensor], dtype: torch.dtype | None) -> None:
+        """Send gradients of weights as one tensor, and empty the list of them."""
+        gradients = [_gradient(weight) for weight in waiting]
         sizes = [room(gradient.numel()) for gradient in gradients]
-        parcel = gradients[0].new_empty(sum(sizes))
+        parcel = gradients[0].new_empty(sum(sizes), dtype=dtype)
         parts = []
         for piece, gradient in zip(parcel.split(sizes), gradients, strict=True):
             parts.append(piece[: gradient.numel()].view_as(gradient))
             # added up, too, where a debugging library may look for NaN
             piece[gradient.numel() :].zero_()
-        torch._foreach_copy_(parts, gradients)  # pyright: ignore[reportPrivateImportUsage]
-        copied = []
-        for weight, gradient, part in zip(self._waiting, gradients, parts, strict=True):
-            if gradient is weight.grad and gradient.is_contiguous():
+        _copy(parts, gradients)
+        kept, sums = [], []
+        for weight, gradient, part in zip(waiting, gradients, parts, strict=True):
+            is_plain = gradient is weight.grad and gradient.is_contiguous()
+            if is_plain and part.dtype == gradient.dtype:
                 weight.grad = part  # it lies in the parcel from now on
             else:
-                copied.append((gradient, part))
+                kept.append(gradient)
+                sums.append(part)
         work = dist.all_reduce(parcel, group=self.group, async_op=True)
-        self._sent.append((copied, work))
-        self._waiting = []
+        assert work is not None
+        self._sent.append((kept, sums, work))
+        waiting.clear()
 
 
 def room(numbers: int) -> int:
     """Return the room of so many numbers in a parcel."""
     return -(-numbers // ALIGNED) * ALIGNED
+
+
+def _copy(to: list[Tensor], tensors: list[Tensor]) -> None:
+    torch._foreach_copy_(to, tensors)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _gradient(weight: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import nn
 
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
@@ -17,7 +18,8 @@ from orbitds.train.start import is_frozen
 
 # Groups of blocks whose weights are whole on a process at a time: the one at work and the next one.
 GATHERED_GROUPS = 2
-_FLOAT32, _BFLOAT16 = 4, 2
+_WIDTHS = {"float32": 4, "bfloat16": 2}
+_FLOAT32 = _WIDTHS["float32"]
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,28 @@ def predict_memory(
         if is_frozen(name, config.freeze)
     )
     of_weights, of_gradients, of_moments = _shares(config.parallel, parts)
-    gathers = processes > 1 and of_weights == parts
+    copies_add = parts == 1 < processes
+    gathers = of_weights == parts > 1
     narrow = config.dtype == "bfloat16" and gathers
-    gathered = _gathered(rehearsal, narrow=narrow) if gathers else 0
+    summed = _WIDTHS[config.parallel.reduce_dtype]
+    gathered = 0
+    if gathers:
+        gathered = _gathered(rehearsal, narrow=narrow, summed=summed)
+    elif copies_add and summed == _FLOAT32:  # made, and on the way, for a moment
+        gathered = summed * max(map(_count, groups_of(blocks)), default=0)
     if narrow:  # whole weights are in bfloat16 as they come; elsewhere autocast makes copies
         with rehearsal.mode:
             narrow_weights(blocks)
 
     gradients = trained * _FLOAT32 // of_gradients
     offload = config.parallel.offload
+    made = 0.0 if config.accumulate > 1 or offload else 1 / of_gradients
+    if copies_add and summed < _FLOAT32:
+        made += summed / _FLOAT32  # what is sent is kept beside what is made
     activations, work = _rehearse(
         rehearsal,
         waiting=0 if config.accumulate == 1 or offload else gradients,
-        share=0.0 if config.accumulate > 1 or offload else 1 / of_gradients,
+        share=made,
         frozen=config.freeze,
     )
     states = {
@@ -135,16 +146,29 @@ def _shares(config: ParallelConfig, parts: int) -> tuple[int, int, int]:
     return (parts if stage == 3 else 1), (parts if stage >= 2 else 1), parts
 
 
-def _gathered(rehearsal: Rehearsal, *, narrow: bool) -> int:
-    """Return the bytes of whole weights: those outside the blocks, and those of some groups."""
-    sizes = [sum(map(count_weights, group)) for group in groups_of(rehearsal.blocks)]
+def _gathered(rehearsal: Rehearsal, *, narrow: bool, summed: int) -> int:
+    """Return the bytes of whole weights: those outside the blocks, and those of some groups.
+
+    Parameters
+    ----------
+    narrow
+        Whether weights of blocks are gathered in bfloat16.
+    summed
+        Bytes of a number of their gradients on the way.
+    """
+    sizes = [_count(group) for group in groups_of(rehearsal.blocks)]
     group = max(sizes, default=0)
     root = count_weights(rehearsal.model) - sum(sizes)
-    width = _BFLOAT16 if narrow else _FLOAT32
-    kept = stays_whole(sum(sizes), "bfloat16" if narrow else "float32")
+    dtype = "bfloat16" if narrow else "float32"
+    width = _WIDTHS[dtype]
+    kept = stays_whole(sum(sizes), dtype)
     whole = sum(sizes) if kept else min(sum(sizes), GATHERED_GROUPS * group)
-    # one group's gradients as they are computed, and in float32 as they are added
-    return root * _FLOAT32 + whole * width + group * (width + _FLOAT32)
+    # one group's gradients as they are computed, and as they are added up
+    return root * _FLOAT32 + whole * width + group * (width + summed)
+
+
+def _count(group: Sequence[nn.Module]) -> int:
+    return sum(map(count_weights, group))
 
 
 def _rehearse(

@@ -65,7 +65,8 @@ def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
     """Share the weights among processes (FSDP2): each block gathers its own when it needs them.
 
     Blocks compute in bfloat16 where the config says so, from bfloat16 copies of float32 weights;
-    gradients are added in float32. What lies outside of blocks stays in float32, as in autocast.
+    their gradients are added up in ``parallel.reduce_dtype``, of weights that are also copied those
+    of a batch's parts too. What lies outside of blocks stays in float32, as in autocast.
 
     References
     ----------
@@ -78,12 +79,11 @@ def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
     # on a CPU all lies in host memory as it is
     offloads = config.parallel.offload and weights.device_type != "cpu"
     offload = CPUOffloadPolicy() if offloads else OffloadPolicy()
-    if config.dtype == "bfloat16":
-        of_blocks = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-        )
-    else:
-        of_blocks = MixedPrecisionPolicy()
+    of_blocks = MixedPrecisionPolicy(
+        param_dtype=getattr(torch, config.dtype),
+        reduce_dtype=getattr(torch, config.parallel.reduce_dtype),
+        cast_forward_inputs=False,
+    )
     blocks = blocks_of(model)
     twice = not stays_whole(sum(map(count_weights, blocks)), config.dtype)
     for group in groups_of(blocks):

@@ -20,7 +20,8 @@ from orbitds.train.shard import count_weights, groups_of, stays_whole
 from orbitds.train.start import is_frozen
 from orbitds.train.tensor import BLOCK_PAIRS, decoder_pairs
 
-_FLOAT32, _BFLOAT16 = 4, 2
+_WIDTHS = {"float32": 4, "bfloat16": 2}
+_FLOAT32 = _WIDTHS["float32"]
 # Loss, its weights and requests to stop; squares of norms.
 _TOLD, _SQUARES = 3 * _FLOAT32, _FLOAT32
 
@@ -116,10 +117,14 @@ def _sharded(
 ) -> Iterator[Talk]:
     """FSDP: weights gathered before they are used, gradients scattered where they are made."""
     config = rehearsal.config
-    width = _BFLOAT16 if config.dtype == "bfloat16" else _FLOAT32
+    width = _WIDTHS[config.dtype]
     kept = stays_whole(sum(map(count_weights, rehearsal.blocks)), config.dtype)
     groups, rest = _names_of_groups(rehearsal, shapes)
-    for group, item in [*((group, width) for group in groups), (rest, _FLOAT32)]:
+    summed = _WIDTHS[config.parallel.reduce_dtype]
+    for group, item, item_summed in [
+        *((group, width, summed) for group in groups),
+        (rest, _FLOAT32, _FLOAT32),
+    ]:
         # each process has as many rows as any, be they empty
         filled = {
             name: -(-shapes[name][0] // parts) * parts * math.prod(shapes[name][1:])
@@ -130,7 +135,7 @@ def _sharded(
         yield Talk("weights", "all_gather", "parts", parts, item * whole, called, "forward")
         if group is not rest and not kept:
             yield Talk("weights", "all_gather", "parts", parts, item * whole, called, "backward")
-        learned = _FLOAT32 * sum(filled[name] for name in group if name in trained)
+        learned = item_summed * sum(filled[name] for name in group if name in trained)
         if not learned:
             continue
         yield Talk("gradients", "reduce_scatter", "parts", parts, learned, called, "backward")
@@ -146,10 +151,11 @@ def _copied(
 ) -> Iterator[Talk]:
     """Whole weights in each process: gradients are added up group by group."""
     groups, rest = _names_of_groups(rehearsal, shapes)
-    for group in (*groups, rest):
+    summed = _WIDTHS[rehearsal.config.parallel.reduce_dtype]
+    for group, item in [*((group, summed) for group in groups), (rest, _FLOAT32)]:
         numbers = sum(room(math.prod(shapes[name])) for name in group if name in trained)
         if numbers:
-            yield Talk("gradients", "all_reduce", "sums", copies, _FLOAT32 * numbers, 1, "backward")
+            yield Talk("gradients", "all_reduce", "sums", copies, item * numbers, 1, "backward")
 
 
 def _names_of_groups(
@@ -172,7 +178,7 @@ def _within_a_sample(rehearsal: Rehearsal, factor: int, sizes: Mapping[str, int]
     assert isinstance(trunk, Trunk)  # others are refused where a sample is shared
     patches = _tokens_painted(rehearsal, trunk)
     batch, tokens = rehearsal.batch.coarse.shape[0], rehearsal.tokens
-    item = _BFLOAT16 if config.dtype == "bfloat16" else _FLOAT32
+    item = _WIDTHS[config.dtype]
     called, depth = config.accumulate, len(rehearsal.blocks)
     again = config.checkpointing != "none"  # blocks say again what they said
     paint = of_factor(trunk.decode.paint, factor)

@@ -42,6 +42,14 @@ WAYS = {
     "gathered twice": {"parallel": {"shard": 2}},
 }
 
+# Gradients of blocks are added up in bfloat16.
+ROUNDED = {
+    "copied, rounded": {"parallel": {"replicate": 2, "shard": 1, "reduce_dtype": "bfloat16"}},
+    "shared, rounded": {"parallel": {"shard": 2, "reduce_dtype": "bfloat16"}},
+    "in parts, rounded": {"parallel": {"reduce_dtype": "bfloat16"}, "accumulate": 3}
+    | {"batch_size": 6},
+}
+
 FIELDS = {"tiles": TilesConfig(rows=2, columns=3, halo_cells=2, order="fields"), "batch_size": 6}
 RUNS = [
     "shared",
@@ -56,6 +64,11 @@ OF_FOUR = {
     "shared matrices, copies": {"parallel": {"tensor": 2, "replicate": 2}},
     "shared tokens, shared weights": {"parallel": {"sequence": 2, "shard": 2}},
     "shared variables, copies": {"parallel": {"channel": 2, "replicate": 2}},
+}
+SHARED_COPIES_ROUNDED = {
+    "parallel": {"replicate": 2, "shard": 2, "reduce_dtype": "bfloat16"},
+    "accumulate": 2,
+    "batch_size": 8,
 }
 
 
@@ -85,7 +98,7 @@ def _gradients(config, launch, device):
 def _all_ways(rank, folder):
     told = {}
     with launched("cpu") as (launch, device):
-        for name, changes in WAYS.items():
+        for name, changes in (WAYS | ROUNDED).items():
             config = TrainConfig.model_validate(BASE | changes)
             with pytest.MonkeyPatch.context() as patch:
                 if name == "gathered twice":
@@ -117,6 +130,11 @@ def test_two_processes_have_the_gradients_of_one(both, name):
     _assert_alike([told[name] for told in both[0]], _alone(name))
 
 
+@pytest.mark.parametrize("name", ROUNDED)
+def test_sums_in_bfloat16_are_rounded_in_blocks_alone(both, name):
+    _assert_rounded([told[name] for told in both[0]], _alone(name, ROUNDED))
+
+
 BOTH_CUT = "shared matrices, shared weights"
 
 
@@ -124,7 +142,7 @@ def _combinations(rank, folder):
     with launched("cpu") as (launch, device):
         told = {
             name: _gradients(TrainConfig.model_validate(BASE | changes), launch, device)
-            for name, changes in OF_FOUR.items()
+            for name, changes in (OF_FOUR | {"rounded": SHARED_COPIES_ROUNDED}).items()
         }
         config = TrainConfig.model_validate(BASE | OF_FOUR[BOTH_CUT])
         settings, mesh, model = begun(config, launch, device)
@@ -153,6 +171,11 @@ def test_four_processes_have_the_gradients_of_one(four, name):
     _assert_alike([told[name] for told in four[0]], _alone(name, OF_FOUR))
 
 
+def test_shared_copies_are_rounded_in_blocks_alone(four):
+    config = _alone("rounded", {"rounded": SHARED_COPIES_ROUNDED})
+    _assert_rounded([told["rounded"] for told in four[0]], config)
+
+
 def test_one_process_goes_on_from_matrices_cut_both_ways(four):
     config = _alone(BOTH_CUT, OF_FOUR)
     settings, mesh, model = begun(config, loop.ALONE, torch.device("cpu"))
@@ -177,6 +200,20 @@ def _assert_alike(found, config):
         for weight, gradient in gradients.items():
             scale = np.abs(gradient).max()
             np.testing.assert_allclose(got[weight], gradient, atol=1e-5 * scale, err_msg=weight)
+
+
+def _assert_rounded(found, config):
+    """Sums of blocks are off by roundings of 8 bits, each addend's and each sum's."""
+    loss, _, gradients = _gradients(config, loop.ALONE, torch.device("cpu"))
+    for got_loss, _, got in found:
+        assert got_loss == pytest.approx(loss, rel=1e-5)
+        assert got.keys() == gradients.keys()
+        for weight, gradient in gradients.items():
+            error = np.abs(got[weight] - gradient).max() / np.abs(gradient).max()
+            in_blocks = weight.startswith("trunk.blocks.")
+            assert error < (2.0**-6 if in_blocks else 1e-5), weight
+        matrix = "trunk.blocks.0.query_key_value.weight"
+        assert not np.allclose(got[matrix], gradients[matrix], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("name", RUNS)

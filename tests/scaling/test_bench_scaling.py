@@ -31,7 +31,7 @@ def _run(*command):
 @pytest.mark.distributed
 def test_two_processes_are_measured_and_compared_with_one(tmp_path):
     launch = ("-m", "torch.distributed.run", "--nproc-per-node", 2, SCRIPT, "measure", "--tiny")
-    cases = ("tiles", "fsdp", "strong", "tensor")
+    cases = ("tiles", "tiles-bf16", "fsdp", "fsdp-bf16", "strong", "tensor")
     out = _run(*launch, "--sizes", "9.5M", "10B", "--cases", *cases, "--output", tmp_path)
     told = json.loads((tmp_path / "measured_2.json").read_text(encoding="utf-8"))
     assert not [row for row in told["rows"] if "error" in row]
@@ -47,7 +47,10 @@ def test_two_processes_are_measured_and_compared_with_one(tmp_path):
         assert [len(times) > 2 for times in row["all_ms"]] == [True, True]
         expected = None if name == "tensor" else pytest.approx(1 - row["efficiency"])
         assert row.get("exposed") == expected
-    assert [row["case"] for row in told["rows"] if row["size"] == "10B"] == ["fsdp"]
+    assert [row["case"] for row in told["rows"] if row["size"] == "10B"] == [
+        "fsdp",
+        "fsdp-bf16",
+    ]
     timed = {row["operation"] for row in told["probe"] if "s" in row}
     assert {"all_reduce", "all_gather"} <= timed
     assert table(told["rows"]) in out

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-from scaling.cases import SIZES, run_of
+from scaling.cases import SIZES, Case, run_of
 from scaling.echo import among
 from scaling.probe import all_gather, reduce_scatter
 
@@ -40,7 +40,7 @@ def _losses(_rank, axes, world):
     size, device = SIZES["9.5M"], torch.device("cpu")
     with among(world):
         launch = Launch(world=world, master="nobody")
-        training = run_of(size, axes, launch, device, tiny=True)
+        training = run_of(size, Case("some", axes), launch, device, tiny=True)
         return [training.step() for _ in range(4)]
 
 

@@ -33,7 +33,9 @@ def model(measured):
 
 def test_what_is_predicted_for_two_is_near_what_was_measured(model):
     for name in ("9.5M", "126M", "1B"):
-        for one in model.weak(SIZES[name], 2):
+        found = {one.case: one for one in model.weak(SIZES[name], 2)}
+        for case in ("tiles", "fsdp"):
+            one = found[case]
             assert one.measured is not None
             assert one.low == one.high
             assert abs(one.low - one.measured) < 0.02
@@ -107,8 +109,22 @@ def test_rows_of_more_processes_are_shown_and_not_fitted_to(measured):
 def test_a_host_has_two_copies_of_shared_weights_too(model):
     found = {one.case: one for one in model.weak(SIZES["10B"], 8)}
     assert found["hsdp"].axes == {"replicate": 2, "shard": 4}
-    assert set(found) == {"fsdp", "hsdp"}
-    assert [one.case for one in model.weak(SIZES["10B"], 64)] == ["fsdp"]
+    assert set(found) == {"fsdp", "fsdp-bf16", "hsdp"}
+    assert [one.case for one in model.weak(SIZES["10B"], 64)] == ["fsdp", "fsdp-bf16"]
+
+
+def test_sums_in_bfloat16_cost_less_and_are_fitted_to_as_such(measured, model):
+    found = {one.case: one for one in model.weak(SIZES["1B"], 8)}
+    for way in ("tiles", "fsdp"):
+        whole, rounded = found[way], found[f"{way}-bf16"]
+        assert rounded.low > whole.low
+        assert 0.5 * whole.sent < rounded.sent < 0.8 * whole.sent
+    two = {"size": "1B", "axes": {"tiles": 2}, "efficiency": 0.9}
+    told = {"case": "tiles-bf16", "reduce_dtype": "bfloat16"}
+    as_such = Model({"rows": [*measured["rows"], two | told]}, H200)
+    as_whole = Model({"rows": [*measured["rows"], two | {"case": "tiles"}]}, H200)
+    assert as_such.losses.contention > model.losses.contention
+    assert as_such.losses != as_whole.losses
 
 
 def test_weights_are_shared_within_a_host():

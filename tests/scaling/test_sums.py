@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bench_sums import MIB, Parcels
-from scaling.cases import SIZES, run_of
+from scaling.cases import SIZES, Case, run_of
 
 from orbitds.train.launch import launched
 from tests.distributed.processes import run
@@ -11,8 +11,11 @@ from tests.distributed.processes import run
 
 def _losses(_rank, size):
     with launched("cpu") as (launch, device):
-        training = run_of(SIZES["9.5M"], {"tiles": 2}, launch, device, tiny=True)
-        if size is not None:
+        case = Case("tiles", {"tiles": 2})
+        training = run_of(SIZES["9.5M"], case, launch, device, tiny=True)
+        if size == "rounded":
+            training.tell(size)
+        elif size is not None:
             assert training.mesh.addends is not None
             way = Parcels(training.engine.weights.values(), size, training.mesh.addends)
             training.choose(way, quiet=False)
@@ -35,3 +38,12 @@ def test_parcels_learn_what_blocks_learn(size):
         assert weights == pytest.approx(found_weights, rel=1e-5)
     # by itself each process has its own loss
     assert found[0][1] != found[1][1]
+
+
+@pytest.mark.distributed
+def test_rounded_sums_learn_nearly_the_same():
+    expected, found = (run(_losses, 2, how) for how in (None, "rounded"))
+    for (losses, _, weights), (others, _, found_weights) in zip(expected, found, strict=True):
+        assert losses == pytest.approx(others, rel=1e-3)
+        assert weights == pytest.approx(found_weights, rel=1e-3)
+        assert weights != found_weights

@@ -37,13 +37,13 @@ def _parts(rank):
     return [torch.randn(rank + 2, 7, generator=generator) for _ in range(3)]
 
 
-def _sums(rank, groups, skewed):
+def _sums(rank, groups, skewed, dtype=None):
     with launched("cpu") as (launch, device):
         mesh = make_mesh(ParallelConfig(replicate=launch.world), launch, device)
         model = _Model()
         assert mesh.addends is not None
         blocks = [[model.blocks[place] for place in group] for group in groups]
-        total = gradients.GradientSum(model.parameters(), blocks, mesh.addends)
+        total = gradients.GradientSum(model.parameters(), blocks, mesh.addends, dtype=dtype)
         told = []
         with Wire() as wire:
             for _ in range(2):  # steps
@@ -80,6 +80,32 @@ def test_each_process_has_the_sum(groups, calls, skewed):
                     assert gradient is None
                 else:
                     torch.testing.assert_close(torch.tensor(gradient), weight.grad)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(("groups", "calls"), [([[0, 1, 2]], 2), ([[0], [1], [2]], 3)])
+def test_sums_of_blocks_in_bfloat16_are_rounded_and_others_are_not(groups, calls):
+    model = _Model()
+    apart = []
+    for rank in range(2):
+        for part in _parts(rank):
+            model(part).square().sum().backward()
+        apart.append([None if w.grad is None else w.grad for w in model.parameters()])
+        model.zero_grad()
+    names = [name for name, _ in model.named_parameters()]
+    skewed = False
+    for steps, said in run(_sums, 2, groups, skewed, torch.bfloat16):
+        # one of them for weights outside of blocks
+        assert [operation for operation, _ in said] == ["all_reduce"] * 2 * calls
+        for found in steps:
+            for name, ours, theirs, got in zip(names, *apart, found, strict=True):
+                if ours is None:
+                    assert got is None
+                elif name.startswith("blocks"):
+                    wanted = (ours.bfloat16() + theirs.bfloat16()).float()
+                    torch.testing.assert_close(torch.tensor(got), wanted, rtol=0, atol=0)
+                else:
+                    torch.testing.assert_close(torch.tensor(got), ours + theirs)
 
 
 def test_room_in_a_parcel_is_a_multiple_of_16_bytes():

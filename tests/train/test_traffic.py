@@ -37,6 +37,9 @@ CASES = [
     ({"channel": 2}, {}, {"dtype": "bfloat16"}),
     ({"channel": 2}, {"compression": 2.0}, {}),
     ({"shard": 2}, {"kind": "unet", "width": 16}, {}),
+    ({"tiles": 2}, {}, {"parallel": {"reduce_dtype": "bfloat16"}, "parts": 2}),
+    ({"shard": 2}, {}, {"parallel": {"reduce_dtype": "bfloat16"}, "parts": 2}),
+    ({"shard": 2}, {}, {"parallel": {"reduce_dtype": "bfloat16"}, "dtype": "bfloat16"}),
 ]
 OF_FOUR = [
     ({"replicate": 2, "shard": 2}, {}, {"dtype": "bfloat16", "parts": 2}),
@@ -45,6 +48,11 @@ OF_FOUR = [
     ({"sequence": 2, "tensor": 2}, {}, {"dtype": "bfloat16"}),
     ({"tiles": 2, "sequence": 2}, {"kind": "vit"}, {}),
     ({"shard": 4}, {}, {}),
+    (
+        {"replicate": 2, "shard": 2},
+        {},
+        {"parallel": {"reduce_dtype": "bfloat16"}, "dtype": "bfloat16", "parts": 2},
+    ),
 ]
 
 
