@@ -13,13 +13,12 @@ from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
 from orbitds.train.rehearsal import Rehearsal
-from orbitds.train.shard import count_weights, groups_of, stays_whole
+from orbitds.train.shard import count_weights, groups_of, stays_whole, width_of
 from orbitds.train.start import is_frozen
 
 # Groups of blocks whose weights are whole on a process at a time: the one at work and the next one.
 GATHERED_GROUPS = 2
-_WIDTHS = {"float32": 4, "bfloat16": 2}
-_FLOAT32 = _WIDTHS["float32"]
+_FLOAT32 = 4
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,8 @@ def predict_memory(
     part = -(-samples // config.accumulate)
     parts = sizes["shard"] * sizes["sequence"] * sizes["channel"]
     processes = parts * sizes["replicate"] * sizes["tiles"]
+    if config.parallel.engine == "deepspeed":  # which shares over all of them
+        parts = processes
     rehearsal = Rehearsal(config, outline, scope, samples=part)
     blocks = rehearsal.blocks
     with rehearsal.mode:
@@ -103,7 +104,7 @@ def predict_memory(
     copies_add = parts == 1 < processes
     gathers = of_weights == parts > 1
     narrow = config.dtype == "bfloat16" and gathers
-    summed = _WIDTHS[config.parallel.reduce_dtype]
+    summed = width_of(config.parallel.reduce_dtype)
     gathered = 0
     if gathers:
         gathered = _gathered(rehearsal, narrow=narrow, summed=summed)
@@ -160,7 +161,7 @@ def _gathered(rehearsal: Rehearsal, *, narrow: bool, summed: int) -> int:
     group = max(sizes, default=0)
     root = count_weights(rehearsal.model) - sum(sizes)
     dtype = "bfloat16" if narrow else "float32"
-    width = _WIDTHS[dtype]
+    width = width_of(dtype)
     kept = stays_whole(sum(sizes), dtype)
     whole = sum(sizes) if kept else min(sum(sizes), GATHERED_GROUPS * group)
     # one group's gradients as they are computed, and as they are added up

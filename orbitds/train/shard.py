@@ -100,8 +100,12 @@ def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
 
 def stays_whole(weights: int, dtype: str) -> bool:
     """Return whether so many weights of blocks are gathered once a step, not once each way."""
-    width = torch.bfloat16.itemsize if dtype == "bfloat16" else torch.float32.itemsize
-    return weights * width <= KEEP_BYTES
+    return weights * width_of(dtype) <= KEEP_BYTES
+
+
+def width_of(dtype: str) -> int:
+    """Return the bytes of a number of a type, such as ``bfloat16``."""
+    return getattr(torch, dtype).itemsize
 
 
 def count_weights(module: nn.Module) -> int:

@@ -16,12 +16,11 @@ from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.rehearsal import Rehearsal
 from orbitds.train.sequence import shares
-from orbitds.train.shard import count_weights, groups_of, stays_whole
+from orbitds.train.shard import count_weights, groups_of, stays_whole, width_of
 from orbitds.train.start import is_frozen
 from orbitds.train.tensor import BLOCK_PAIRS, decoder_pairs
 
-_WIDTHS = {"float32": 4, "bfloat16": 2}
-_FLOAT32 = _WIDTHS["float32"]
+_FLOAT32 = 4
 # Loss, its weights and requests to stop; squares of norms.
 _TOLD, _SQUARES = 3 * _FLOAT32, _FLOAT32
 
@@ -117,14 +116,12 @@ def _sharded(
 ) -> Iterator[Talk]:
     """FSDP: weights gathered before they are used, gradients scattered where they are made."""
     config = rehearsal.config
-    width = _WIDTHS[config.dtype]
+    width = width_of(config.dtype)
     kept = stays_whole(sum(map(count_weights, rehearsal.blocks)), config.dtype)
     groups, rest = _names_of_groups(rehearsal, shapes)
-    summed = _WIDTHS[config.parallel.reduce_dtype]
-    for group, item, item_summed in [
-        *((group, width, summed) for group in groups),
-        (rest, _FLOAT32, _FLOAT32),
-    ]:
+    summed = width_of(config.parallel.reduce_dtype)
+    of_blocks = [(group, width, summed) for group in groups]
+    for group, item, item_summed in [*of_blocks, (rest, _FLOAT32, _FLOAT32)]:
         # each process has as many rows as any, be they empty
         filled = {
             name: -(-shapes[name][0] // parts) * parts * math.prod(shapes[name][1:])
@@ -151,7 +148,7 @@ def _copied(
 ) -> Iterator[Talk]:
     """Whole weights in each process: gradients are added up group by group."""
     groups, rest = _names_of_groups(rehearsal, shapes)
-    summed = _WIDTHS[rehearsal.config.parallel.reduce_dtype]
+    summed = width_of(rehearsal.config.parallel.reduce_dtype)
     for group, item in [*((group, summed) for group in groups), (rest, _FLOAT32)]:
         numbers = sum(room(math.prod(shapes[name])) for name in group if name in trained)
         if numbers:
@@ -178,7 +175,7 @@ def _within_a_sample(rehearsal: Rehearsal, factor: int, sizes: Mapping[str, int]
     assert isinstance(trunk, Trunk)  # others are refused where a sample is shared
     patches = _tokens_painted(rehearsal, trunk)
     batch, tokens = rehearsal.batch.coarse.shape[0], rehearsal.tokens
-    item = _WIDTHS[config.dtype]
+    item = width_of(config.dtype)
     called, depth = config.accumulate, len(rehearsal.blocks)
     again = config.checkpointing != "none"  # blocks say again what they said
     paint = of_factor(trunk.decode.paint, factor)

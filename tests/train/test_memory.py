@@ -136,6 +136,9 @@ def test_deepspeed_shares_by_its_stage_and_offload_moves_to_the_host():
     assert stages[0].gradients == alone.gradients > stages[1].gradients == stages[2].gradients
     assert [stage.moments for stage in stages] == [stages[2].moments] * 3
     assert [stage.gathered for stage in stages[:2]] == [0, 0]
+    # who sees which samples is not who holds what
+    apart = predicted(config(parallel={"engine": "deepspeed"}), replicate=2, tiles=2)
+    assert (apart.weights, apart.moments) == (stages[2].weights, stages[2].moments)
     away = predicted(config(parallel={"offload": True}), shard=4)
     assert (away.weights, away.moments) == (0, 0)
     assert away.host == stages[2].weights + stages[2].moments + stages[2].gradients
