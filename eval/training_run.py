@@ -140,6 +140,21 @@ class Run:
         for _ in self._ends_ms(count - 1):
             pass
 
+    def updating(self) -> Callable[[int], None]:
+        """Return what updates the weights so many times, by gradients that are random."""
+        parts = self.engine.parts.values()
+        gradients = [torch.randn_like(part) for part in parts]
+
+        def update(count: int) -> None:
+            for _ in range(count):
+                self.number += 1
+                for part, gradient in zip(parts, gradients, strict=True):
+                    if part.requires_grad:
+                        part.grad = gradient
+                self.engine.step(self.number, scale=torch.ones((), device=self.device))
+
+        return update
+
     def median_ms(self, repeats: int = 10) -> float:
         """Return the median of ``times_ms``."""
         return statistics.median(self.times_ms(repeats))

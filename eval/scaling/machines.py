@@ -8,12 +8,15 @@ from scaling.probe import fit
 
 from orbitds.train.speed import peak_of
 
+# Of what data sheets say of memory and NVLink, assumed.
+REACHED = 0.8
 H200 = Network(
     "H200, InfiniBand",
-    Link(20e-6, 360e9),
+    Link(20e-6, REACHED * 450e9),
     Link(20e-6, 50e9),
     "within a host NVLink, 450 GB/s each way (data sheet), of which 0.8 is assumed to be reached",
     "one 400 Gbit/s adapter a GPU as in a DGX H200",
+    REACHED * 4.8e12,
 )
 FRONTIER = Network(
     "Frontier",
@@ -21,6 +24,7 @@ FRONTIER = Network(
     Link(20e-6, 12.5e9),
     "50 to 100 GB/s between GPUs of a node, Frontier User Guide of OLCF",
     "four links of 25 GB/s for the 8 GPUs of a node, likewise",
+    REACHED * 1.6e12,  # of half an MI250X
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from scaling.cases import Case, Size, cases, model_of, run_of
+from scaling.trace import profiled
 from scaling.turns import Times, compared, in_turns, profile
 from training_run import Run, alone, held_bytes, peak_gib, reset
 
@@ -104,13 +105,16 @@ class Bench:
             took = statistics.median(run.times_ms(3))
             run.several(_within(WARM_S, took, 1, 1000))  # a cold device is a quick one
             times = run.times_ms(_within(WAY_S, took, 3, REPEATS))
-            return {"ms": statistics.median(times), "all_ms": [times], **profile(run)}
+            row = {"ms": statistics.median(times), "all_ms": [times], **profile(run)}
+            row["gib"] = peak_gib(self.device)
+            if self.device.type == "cuda":
+                row["update_ms"] = profiled(run.updating(), 3).work
+            return row
 
         row = alone(lambda: _failure_told(call), self.launch)
         if "error" in row:
             raise RuntimeError(row["error"])
-        row |= {"gib": peak_gib(self.device), "samples_per_s": 1e3 * size.batch / row["ms"]}
-        return row
+        return row | {"samples_per_s": 1e3 * size.batch / row["ms"]}
 
     def _bare(self, size: Size, case: Case) -> dict:
         """Measure steps with nothing beside them."""

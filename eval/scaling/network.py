@@ -25,7 +25,7 @@ class Link(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Hosts of several GPUs, joined by a network that is never congested."""
+    """Hosts of several GPUs, joined by a network that is never congested; and a GPU's memory."""
 
     name: str
     host: Link
@@ -35,6 +35,8 @@ class Network(NamedTuple):
     host_source: str
     source: str
     """Of what is said of links within and between hosts; latencies are assumed."""
+    memory_bytes_per_s: float
+    """What a GPU reads from its memory and writes to it."""
     per_host: int = 8
 
 

@@ -16,10 +16,15 @@ from training_run import outline_of
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.train.mesh import AXES
 from orbitds.train.mixture import Scope
+from orbitds.train.rehearsal import Rehearsal
+from orbitds.train.shard import count_weights
 from orbitds.train.traffic import Talk, count_traffic
 
 PROCESSES = (2, 4, 8, 64, 4096, 32768)
 WEAK = ("tiles", "tiles-bf16", "fsdp", "fsdp-bf16")
+# That the update reads and writes for each weight: its gradient for the norm, once more to scale
+# it, which writes it, and for AdamW weight, gradient and moments, all but the gradient written.
+UPDATE_BYTES = 4 + 8 + 28
 # Where weights are shared, over no more than a host; beyond, copies.
 SHARING = 8
 
@@ -75,9 +80,8 @@ class Model:
         self._cut = [row for one in cut for row in one["rows"] if "error" not in row]
         self._seen_rows = [row for row in measured["rows"] if "error" not in row]
         self.rows = [row for row in self._seen_rows if row.get("processes", 2) == 2]
-        own = network if slower == 1 else with_host(H200, measured)
-        self.losses = self._fitted(own)
-        self._own = own
+        self._own = network if slower == 1 else with_host(H200, measured)
+        self.losses = self._fitted(self._own)
 
     def knows(self, size: Size) -> bool:
         """Return whether what a process alone takes is measured, or follows from the least."""
@@ -89,11 +93,13 @@ class Model:
         one = self._alone(size)
         ways = {"tiles": {"tiles": processes}} if size.least == 1 else {}
         for case, axes in (ways | {"fsdp": sharing(processes)}).items():
-            yield self._predict(size, case, axes, one, one)
-            yield self._predict(size, f"{case}-bf16", axes, one, one, dtype="bfloat16")
+            own = one - self._spared(size, axes, self.network)
+            yield self._predict(size, case, axes, own, one)
+            yield self._predict(size, f"{case}-bf16", axes, own, one, dtype="bfloat16")
         if 4 <= processes <= SHARING:
             axes = {"replicate": 2, "shard": processes // 2}
-            yield self._predict(size, "hsdp", axes, one, one)
+            own = one - self._spared(size, axes, self.network)
+            yield self._predict(size, "hsdp", axes, own, one)
 
     def strong(self, size: Size, processes: int) -> Prediction:
         """Predict a field of 16 tiles."""
@@ -167,7 +173,16 @@ class Model:
         for _ in range(20):
             told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
             compute += whole - told.step
-        return self.slower * compute
+        return self.slower * (compute + self._spared(size, row["axes"], self._own))
+
+    def _spared(self, size: Size, axes: Mapping[str, int], network: Network) -> float:
+        """Return the seconds that an update is shorter by where processes share the weights."""
+        own = self._own.memory_bytes_per_s
+        update = UPDATE_BYTES * _weights(size) / own
+        for row in self.rows:
+            if (row["size"], row["case"]) == (size.name, "one") and "update_ms" in row:
+                update = row["update_ms"] / 1e3
+        return update * own / network.memory_bytes_per_s * (1 - 1 / axes.get("shard", 1))
 
     def _serial(self, size: Size, axis: str) -> float | None:
         """Return the share of computing that two processes each do whole."""
@@ -206,7 +221,8 @@ class Model:
             one = self._alone(size) / self.slower
             dtype = row.get("reduce_dtype", "float32")
             talks = _talks(size, tuple(sizes.values()), 1, dtype)
-            told = cost(one, talks, sizes, network, Losses(1, 1), grows=True)
+            own = one - self._spared(size, row["axes"], network)
+            told = cost(own, talks, sizes, network, Losses(1, 1), grows=True)
             # beside devices that were as warm as then
             points.append((one / row["efficiency"], told))
         met = [1 / row["efficiency"] - 1 for row in self.rows if row["case"] == "met"]
@@ -226,6 +242,14 @@ def sharing(processes: int) -> dict[str, int]:
     if processes <= SHARING:
         return {"shard": processes}
     return {"replicate": processes // SHARING, "shard": SHARING}
+
+
+@cache
+def _weights(size: Size) -> int:
+    """Return how many weights a size has."""
+    config = TrainConfig(pair="random", model=model_of(size, tiny=False))
+    outline = outline_of(grid_of(tiny=False))
+    return count_weights(Rehearsal(config, outline, Scope.of([outline]), samples=1).model)
 
 
 @cache

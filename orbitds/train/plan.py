@@ -90,7 +90,7 @@ class Plan:
             ("  weights", f"{_gib(memory.weights)} in float32"),
             ("  moments", _gib(memory.moments)),
             ("  running mean", _gib(memory.average)),
-            ("  gathered", f"{_gib(memory.gathered)} of whole weights while they are used"),
+            ("  gathered", f"{_gib(memory.gathered)} of weights and gradients on their way"),
             ("  work", f"{_gib(memory.work)} at the highest of forward and backward:"),
             ("", f"activations {_gib(memory.activations)}, gradients {_gib(memory.gradients)}"),
             ("  data", f"{_gib(memory.data)}: its samples, those read ahead, fields of the region"),

@@ -3,7 +3,10 @@
 import math
 
 import pytest
-from scaling.cases import FIELD_TILES, SIZES, cases, model_of
+import torch
+from scaling.cases import FIELD_TILES, SIZES, Case, cases, model_of, run_of
+
+from orbitds.train.launch import ALONE
 
 
 @pytest.mark.parametrize("processes", [2, 4, 8])
@@ -26,3 +29,12 @@ def test_samples_of_a_step():
     assert found["strong"].samples(4) == 4 * FIELD_TILES
     assert found["sequence"].samples(4) == 16
     assert found["sequence"].told == "tiles 4 x sequence 2"
+
+
+def test_an_update_moves_the_weights_by_itself():
+    run = run_of(SIZES["9.5M"], Case("one", {}), ALONE, torch.device("cpu"), tiny=True)
+    update = run.updating()
+    begun = {name: part.detach().clone() for name, part in run.engine.parts.items()}
+    update(2)
+    assert run.number == 2
+    assert all((part != begun[name]).any() for name, part in run.engine.parts.items())

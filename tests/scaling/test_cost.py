@@ -8,7 +8,7 @@ from orbitds.train.mesh import AXES
 from orbitds.train.traffic import Talk
 
 # A second a GB within a host, no latency.
-NETWORK = Network("made up", Link(0, 1e9), Link(0, 1e8), "nowhere", "nowhere")
+NETWORK = Network("made up", Link(0, 1e9), Link(0, 1e8), "nowhere", "nowhere", 1e12)
 NOTHING = Losses(0, 0)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from scaling.network import Link, Network, seconds, wire
 
-NETWORK = Network("made up", Link(1e-6, 100e9), Link(10e-6, 10e9), "nowhere", "nowhere", per_host=4)
+NETWORK = Network("made up", Link(1e-6, 100e9), Link(10e-6, 10e9), "", "", 1e12, per_host=4)
 
 
 def test_a_ring_within_a_host():

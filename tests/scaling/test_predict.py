@@ -127,6 +127,26 @@ def test_sums_in_bfloat16_cost_less_and_are_fitted_to_as_such(measured, model):
     assert as_such.losses != as_whole.losses
 
 
+def test_processes_that_share_weights_share_their_update(measured, model):
+    def seconds(model, way, processes):
+        found = {one.case: one for one in model.weak(SIZES["1B"], processes)}
+        return found[way].cost.compute
+
+    assert seconds(model, "tiles", 8) == pytest.approx(0.3363)
+    # 40 bytes for each of 992 million weights at 3.84 TB/s
+    update = 0.3363 - seconds(model, "fsdp", 2)
+    assert 2 * update == pytest.approx(40 * 992e6 / 3.84e12, rel=1e-3)
+    assert 0.3363 - seconds(model, "fsdp", 8) == pytest.approx(7 / 4 * update)
+    assert 0.3363 - seconds(model, "hsdp", 8) == pytest.approx(6 / 4 * update)
+    assert 0.3363 - seconds(model, "fsdp", 4096) == pytest.approx(7 / 4 * update)  # within a host
+    # as measured, where it was
+    rows = [row | ({"update_ms": 8.0} if row["case"] == "one" else {}) for row in measured["rows"]]
+    timed = Model({"rows": rows}, H200)
+    assert 0.3363 - seconds(timed, "fsdp", 2) == pytest.approx(0.004)
+    slow = Model({"rows": rows}, FRONTIER, slower=2.0)
+    assert 2 * 0.3363 - seconds(slow, "fsdp", 2) == pytest.approx(3 * 0.004)
+
+
 def test_weights_are_shared_within_a_host():
     assert sharing(8) == {"shard": 8}
     assert sharing(64) == {"replicate": 8, "shard": 8}
