@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from orbitds.config import ParallelConfig
+from orbitds.model.compiling import compiled
 from orbitds.train import gradients
 from orbitds.train.launch import launched
 from orbitds.train.mesh import make_mesh
 from tests.distributed.processes import run
+from tests.distributed.sharing import model_of, sample_of, step_of, worst
 from tests.distributed.wire import Wire
 
 
@@ -106,6 +109,50 @@ def test_sums_of_blocks_in_bfloat16_are_rounded_and_others_are_not(groups, calls
                     torch.testing.assert_close(torch.tensor(got), wanted, rtol=0, atol=0)
                 else:
                     torch.testing.assert_close(torch.tensor(got), ours + theirs)
+
+
+def _sums_of_a_model(rank, kind):
+    """Compare sums beside the backward pass with those of gradients that each process made."""
+    with launched(kind) as (launch, device):
+        mesh = make_mesh(ParallelConfig(replicate=launch.world), launch, device)
+        assert mesh.addends is not None
+        model = model_of(torch.float32, width=384).to(device)
+        for block in model.trunk.blocks:
+            block.forward = compiled(block.forward)
+        blocks = [[block] for block in model.trunk.blocks]
+        ways = {
+            dtype: gradients.GradientSum(model.parameters(), blocks, mesh.addends, dtype=dtype)
+            for dtype in (None, torch.bfloat16)
+        }
+        told = sample_of(torch.float32, rows=24, columns=37)
+        told = {n: v.to(device) if isinstance(v, torch.Tensor) else v for n, v in told.items()}
+        for step in range(6):
+            sample = told | {"coarse": told["coarse"] * (1 + rank + step / 3)}
+            step_of(model, sample)
+            own = {name: weight.grad for name, weight in model.named_parameters()}
+            for dtype, total in ways.items():
+                model.zero_grad()
+                total.is_last = True
+                step_of(model, sample)
+                total.finish()
+                for name, weight in model.named_parameters():
+                    assert (weight.grad is None) == (own[name] is None)
+                    if weight.grad is None:
+                        continue
+                    rounded = dtype is not None and name.startswith("trunk.blocks")
+                    wanted = own[name].to(dtype) if rounded else own[name].clone()
+                    dist.all_reduce(wanted, group=mesh.addends)
+                    # kernels add up in another order each time
+                    tolerance = 2.0**-7 if rounded else 1e-4
+                    assert worst(weight.grad, wanted.float()) < tolerance, (step, name)
+            model.zero_grad()
+
+
+@pytest.mark.gpu
+@pytest.mark.distributed
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no two CUDA devices here")
+def test_sums_beside_the_backward_pass_of_two_gpus_are_those_after_it():
+    run(_sums_of_a_model, 2, "cuda")
 
 
 def test_room_in_a_parcel_is_a_multiple_of_16_bytes():
