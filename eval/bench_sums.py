@@ -5,9 +5,9 @@
 Ways are taken in turns on the same devices: ``nothing`` (processes say nothing to each other),
 ``losses`` (each waits for the latest of a step, and no gradient travels), ``blocks`` (as in a run:
 one sum once the backward pass is through with a group of blocks), the same in bfloat16
-(``parallel.reduce_dtype``), ``parcels N`` (a sum whenever N
-MiB wait, those of 32 MiB or more as they are), ``end`` (one after another when the backward pass
-has ended). With ``--ctas N`` also ``blocks``, NCCL's kernels holding N multiprocessors at most.
+(``parallel.reduce_dtype``), ``parcels N`` (a sum whenever N MiB wait, those of 32 MiB or more as
+they are), ``end`` (one after another when the backward pass has ended). With ``--ctas N`` also
+``blocks``, NCCL's kernels holding N multiprocessors at most.
 
 Of each way the median of steps over all processes, the efficiency beside ``nothing``, and what a
 profile of the main process's GPU says: see ``bench_scaling.py``.
@@ -16,6 +16,7 @@ profile of the main process's GPU says: see ``bench_scaling.py``.
 import argparse
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 
 import torch
 import torch.distributed as dist
@@ -26,7 +27,6 @@ from training_run import Run, reset
 
 from orbitds.train.gradients import GradientSum
 from orbitds.train.launch import launched
-from orbitds.train.shard import blocks_of, groups_of
 
 MIB = 2**20
 LARGE_BYTES = 32 * MIB
@@ -44,7 +44,7 @@ class Parcels(GradientSum):
     def finish(self) -> None:
         """Send the rest, and return once each gradient is the sum."""
         if self.size == 0:
-            for weight in self._waiting:
+            for weight in chain(*self._waiting.values()):
                 assert weight.grad is not None
                 dist.all_reduce(weight.grad, group=self.group)
             self._waiting.clear()
@@ -59,9 +59,10 @@ class Parcels(GradientSum):
             assert work is not None
             self._sent.append(([], [], work))
             return
-        self._waiting.append(weight)
-        if self.size and sum(one.nbytes for one in self._waiting) >= self.size:
-            self._send(self._waiting, None)
+        waiting = self._waiting[weight.dtype]
+        waiting.append(weight)
+        if self.size and sum(one.nbytes for one in waiting) >= self.size:
+            self._send(weight.dtype)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -81,17 +82,16 @@ def measure(options: argparse.Namespace) -> None:
             copies = Case("tiles", {"tiles": launch.world})
             run = run_of(size, copies, launch, device, tiny=options.tiny)
             weights = list(run.engine.weights.values())
-            blocks = groups_of(blocks_of(run.engine.model))
             everyone = run.mesh.addends
             assert everyone is not None
             sums: dict[str, GradientSum | None] = {"nothing": None, "losses": None}
             sums["blocks"] = run.engine.sum
-            sums["blocks, bfloat16"] = GradientSum(weights, blocks, everyone, dtype=torch.bfloat16)
+            sums["blocks, bfloat16"] = run.sum_by_blocks(everyone, torch.bfloat16)
             for size_mib in options.parcels:
                 sums[f"parcels {size_mib}"] = Parcels(weights, size_mib * MIB, everyone)
             sums["end"] = Parcels(weights, 0, everyone)
             for ctas, group in groups.items():
-                sums[f"blocks, {ctas} CTAs"] = GradientSum(weights, blocks, group)
+                sums[f"blocks, {ctas} CTAs"] = run.sum_by_blocks(group)
             rows = _rows(run, sums, options.rounds, options.steps)
             if launch.is_main:
                 print(f"\n{device}, {launch.world} processes, torch {torch.__version__}\n")

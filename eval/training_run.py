@@ -100,14 +100,16 @@ class Run:
         if self._sum is None:
             raise ValueError("Wanted a run whose processes each have all weights. Share none.")
         if what == "rounded" and self._rounded is None:
-            self._rounded = GradientSum(
-                self.engine.weights.values(),
-                groups_of(blocks_of(self.engine.model)),
-                self._sum.group,
-                dtype=torch.bfloat16,
-            )
+            self._rounded = self.sum_by_blocks(self._sum.group, torch.bfloat16)
         ways = {"all": self._sum, "rounded": self._rounded}
         self.choose(ways.get(what), quiet=what == "nothing")
+
+    def sum_by_blocks(
+        self, group: dist.ProcessGroup, dtype: torch.dtype | None = None
+    ) -> GradientSum:
+        """Return a way to add gradients up like that of a run, to be chosen."""
+        blocks = groups_of(blocks_of(self.engine.model))
+        return GradientSum(self.engine.weights.values(), blocks, group, dtype=dtype)
 
     def choose(self, way: GradientSum | None, *, quiet: bool) -> None:
         """Let further steps add gradients up in a way, or not; if quiet, tell no losses either."""

@@ -98,9 +98,8 @@ def grid_of(*, tiny: bool) -> tuple[int, int]:
 
 
 def settings_of(size: Size) -> dict:
-    """Return what else a run of a size is told."""
-    large = size.least > 1
-    return {"starts_here": True} | ({"checkpointing": "full", "compile": False} if large else {})
+    """Return what else the config of a size is told."""
+    return {"checkpointing": "full", "compile": False} if size.least > 1 else {}
 
 
 def run_of(size: Size, case: Case, launch: Launch, device: torch.device, *, tiny: bool) -> Run:
@@ -111,6 +110,7 @@ def run_of(size: Size, case: Case, launch: Launch, device: torch.device, *, tiny
         device,
         grid=grid_of(tiny=tiny),
         batch=size.batch,
+        starts_here=True,
         parallel=ParallelConfig(reduce_dtype=case.reduce_dtype),
         **settings_of(size),
     )

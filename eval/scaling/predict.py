@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd, prod
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from scaling.cases import FIELD_TILES, SIZES, Size, grid_of, model_of, settings_of
 from scaling.cost import Cost, Losses, cost, fit_losses
@@ -86,20 +86,18 @@ class Model:
     def knows(self, size: Size) -> bool:
         """Return whether what a process alone takes is measured, or follows from the least."""
         needed = "one" if size.least == 1 else "fsdp"
-        return any((row["size"], row["case"]) == (size.name, needed) for row in self.rows)
+        return self._row(size, needed) is not None
 
     def weak(self, size: Size, processes: int) -> Iterator[Prediction]:
         """Predict a tile for each process."""
         one = self._alone(size)
         ways = {"tiles": {"tiles": processes}} if size.least == 1 else {}
         for case, axes in (ways | {"fsdp": sharing(processes)}).items():
-            own = one - self._spared(size, axes, self.network)
-            yield self._predict(size, case, axes, own, one)
-            yield self._predict(size, f"{case}-bf16", axes, own, one, dtype="bfloat16")
+            yield self._predict(size, case, axes, one, one)
+            yield self._predict(size, f"{case}-bf16", axes, one, one, dtype="bfloat16")
         if 4 <= processes <= SHARING:
             axes = {"replicate": 2, "shard": processes // 2}
-            own = one - self._spared(size, axes, self.network)
-            yield self._predict(size, "hsdp", axes, own, one)
+            yield self._predict(size, "hsdp", axes, one, one)
 
     def strong(self, size: Size, processes: int) -> Prediction:
         """Predict a field of 16 tiles."""
@@ -142,66 +140,63 @@ class Model:
         parts: int = 1,
         dtype: str = "float32",
     ) -> Prediction:
-        sizes = {axis: axes.get(axis, 1) for axis in AXES}
-        talks = _talks(size, tuple(sizes.values()), parts, dtype)
-        both = [
-            cost(compute, talks, sizes, self.network, self.losses, grows=grows)
-            for grows in (True, False)
-        ]
+        told = _told(size, axes, parts, dtype)
+        own = compute - self._spared(size, axes, self.network)
+        both = [cost(own, *told, self.network, self.losses, grows=grows) for grows in (True, False)]
         return Prediction(
             size.name,
             case,
-            prod(sizes.values()),
+            prod(axes.values()),
             axes,
             ideal / both[0].step,
             ideal / both[1].step,
             both[0],
-            sum(talk.sent for talk in talks),
+            sum(talk.sent for talk in told.talks),
             self._seen(size, case, axes) if self.slower == 1 else None,
         )
 
     def _alone(self, size: Size) -> float:
         """Return the seconds of a process alone; of a size that fits none, from the least."""
-        for row in self.rows:
-            if row["size"] == size.name and row["case"] == "one":
-                return self.slower * row["ms"] / 1e3
-        row = next(row for row in self.rows if row["size"] == size.name and row["case"] == "fsdp")
-        sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
-        talks = _talks(size, tuple(sizes.values()), 1)
+        if (row := self._row(size, "one")) is not None:
+            return self.slower * row["ms"] / 1e3
+        row = self._row(size, "fsdp")
+        assert row is not None
+        told = _told(size, row["axes"])
         # what remains of the measured step; twice, for what is hidden depends on it
         compute = whole = row["ms"] / 1e3
         for _ in range(20):
-            told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
-            compute += whole - told.step
+            compute += whole - cost(compute, *told, self._own, self.losses, grows=True).step
         return self.slower * (compute + self._spared(size, row["axes"], self._own))
 
     def _spared(self, size: Size, axes: Mapping[str, int], network: Network) -> float:
         """Return the seconds that an update is shorter by where processes share the weights."""
         own = self._own.memory_bytes_per_s
         update = UPDATE_BYTES * _weights(size) / own
-        for row in self.rows:
-            if (row["size"], row["case"]) == (size.name, "one") and "update_ms" in row:
-                update = row["update_ms"] / 1e3
+        row = self._row(size, "one")
+        if row is not None and "update_ms" in row:
+            update = row["update_ms"] / 1e3
         return update * own / network.memory_bytes_per_s * (1 - 1 / axes.get("shard", 1))
 
     def _serial(self, size: Size, axis: str) -> float | None:
         """Return the share of computing that two processes each do whole."""
-        row = next(
-            (row for row in self.rows if row["size"] == size.name and row["case"] == axis), None
-        )
+        row = self._row(size, axis)
         if row is None or row["axes"].get(axis) != 2:
             return None
         one = self._alone(size) / self.slower
         step = one / 2 / row["efficiency"]  # were the devices as warm as then
-        sizes = {name: row["axes"].get(name, 1) for name in AXES}
-        talks = _talks(size, tuple(sizes.values()), 1)
+        told = _told(size, row["axes"])
         low, high = 0.0, 1.0
         for _ in range(40):
             serial = (low + high) / 2
             compute = one * (serial + (1 - serial) / 2)
-            told = cost(compute, talks, sizes, self._own, self.losses, grows=True)
-            low, high = (serial, high) if told.step < step else (low, serial)
+            found = cost(compute, *told, self._own, self.losses, grows=True)
+            low, high = (serial, high) if found.step < step else (low, serial)
         return (low + high) / 2
+
+    def _row(self, size: Size, case: str) -> Mapping[str, Any] | None:
+        """Return what was measured of a case on two."""
+        found = (row for row in self.rows if (row["size"], row["case"]) == (size.name, case))
+        return next(found, None)
 
     def _seen(self, size: Size, case: str, axes: dict[str, int]) -> float | None:
         if size.least > 1:  # nobody knows what it takes alone
@@ -217,14 +212,12 @@ class Model:
             size = SIZES[row["size"]]
             if row["case"] not in WEAK or size.least > 1 or not self.knows(size):
                 continue
-            sizes = {axis: row["axes"].get(axis, 1) for axis in AXES}
             one = self._alone(size) / self.slower
-            dtype = row.get("reduce_dtype", "float32")
-            talks = _talks(size, tuple(sizes.values()), 1, dtype)
             own = one - self._spared(size, row["axes"], network)
-            told = cost(own, talks, sizes, network, Losses(1, 1), grows=True)
+            told = _told(size, row["axes"], dtype=row.get("reduce_dtype", "float32"))
             # beside devices that were as warm as then
-            points.append((one / row["efficiency"], told))
+            seconds = one / row["efficiency"]
+            points.append((seconds, cost(own, *told, network, Losses(1, 1), grows=True)))
         met = [1 / row["efficiency"] - 1 for row in self.rows if row["case"] == "met"]
         return fit_losses(points, max(fmean(met), 0.0) if met else None)
 
@@ -252,11 +245,20 @@ def _weights(size: Size) -> int:
     return count_weights(Rehearsal(config, outline, Scope.of([outline]), samples=1).model)
 
 
+class _Told(NamedTuple):
+    """What is said in a step, and by processes along which axes."""
+
+    talks: Sequence[Talk]
+    sizes: Mapping[str, int]
+
+
+def _told(size: Size, axes: Mapping[str, int], parts: int = 1, dtype: str = "float32") -> _Told:
+    sizes = {axis: axes.get(axis, 1) for axis in AXES}
+    return _Told(_talks(size, tuple(sizes.values()), parts, dtype), sizes)
+
+
 @cache
-def _talks(
-    size: Size, sizes: tuple[int, ...], parts: int, reduce_dtype: str = "float32"
-) -> Sequence[Talk]:
-    told = {name: value for name, value in settings_of(size).items() if name != "starts_here"}
+def _talks(size: Size, sizes: tuple[int, ...], parts: int, reduce_dtype: str) -> Sequence[Talk]:
     config = TrainConfig(
         pair="random",
         model=model_of(size, tiny=False),
@@ -264,7 +266,7 @@ def _talks(
         accumulate=parts,
         batch_size=parts,
         parallel=ParallelConfig.model_validate({"reduce_dtype": reduce_dtype}),
-        **told,
+        **settings_of(size),
     )
     along = dict(zip(AXES, sizes, strict=True))
     outline = outline_of(grid_of(tiny=False))

@@ -104,8 +104,7 @@ class TorchEngine(Engine):
         self.sum = None
         if mesh.addends is not None and not mesh.is_shared:
             blocks = groups_of(blocks_of(model))
-            narrow = config.parallel.reduce_dtype == "bfloat16"
-            dtype = torch.bfloat16 if narrow else None
+            dtype = getattr(torch, config.parallel.reduce_dtype)
             self.sum = GradientSum(self.weights.values(), blocks, mesh.addends, dtype=dtype)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:

@@ -1,6 +1,6 @@
 """Gradients of whole weights, added up between the processes that each hold a copy of them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -51,8 +51,8 @@ class GradientSum:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.group, self.dtype, self.is_last = group, dtype, False
-        self._waiting: list[Tensor] = []
-        self._others: list[Tensor] = []  # of another arithmetic
+        # by the arithmetic that their gradients are added up in
+        self._waiting: defaultdict[torch.dtype, list[Tensor]] = defaultdict(list)
         self._sent: list[tuple[list[Tensor], list[Tensor], dist.Work]] = []
         self._place = {
             id(weight): place
@@ -68,9 +68,8 @@ class GradientSum:
 
     def finish(self) -> None:
         """Send the rest, and return once each gradient is the sum."""
-        for waiting, dtype in ((self._waiting, self.dtype), (self._others, None)):
-            if waiting:
-                self._send(waiting, dtype)
+        for dtype in list(self._waiting):
+            self._send(dtype)
         for gradients, parts, work in self._sent:
             work.wait()
             if gradients:
@@ -82,17 +81,18 @@ class GradientSum:
         if not self.is_last:  # gradients of earlier parts stay where they are, and grow
             return
         place = self._place.get(id(weight))
-        if place is None and self.dtype is not None:
-            self._others.append(weight)
+        if place is None:
+            self._waiting[weight.dtype].append(weight)
             return
-        self._waiting.append(weight)
-        if place is not None:
-            self._missing[place] -= 1
-            if self._missing[place] == 0:
-                self._send(self._waiting, self.dtype)
+        dtype = self.dtype or weight.dtype
+        self._waiting[dtype].append(weight)
+        self._missing[place] -= 1
+        if self._missing[place] == 0:
+            self._send(dtype)
 
-    def _send(self, waiting: list[Tensor], dtype: torch.dtype | None) -> None:
-        """Send gradients of weights as one tensor, and empty the list of them."""
+    def _send(self, dtype: torch.dtype) -> None:
+        """Send what waits to be added up in an arithmetic as one tensor."""
+        waiting = self._waiting.pop(dtype)
         gradients = [_gradient(weight) for weight in waiting]
         sizes = [room(gradient.numel()) for gradient in gradients]
         parcel = gradients[0].new_empty(sum(sizes), dtype=dtype)
@@ -113,7 +113,6 @@ class GradientSum:
         work = dist.all_reduce(parcel, group=self.group, async_op=True)
         assert work is not None
         self._sent.append((kept, sums, work))
-        waiting.clear()
 
 
 def room(numbers: int) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import nn
 
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
@@ -103,14 +102,14 @@ def predict_memory(
     of_weights, of_gradients, of_moments = _shares(config.parallel, parts)
     copies_add = parts == 1 < processes
     gathers = of_weights == parts > 1
-    narrow = config.dtype == "bfloat16" and gathers
     summed = width_of(config.parallel.reduce_dtype)
     gathered = 0
     if gathers:
-        gathered = _gathered(rehearsal, narrow=narrow, summed=summed)
+        gathered = _gathered(rehearsal)
     elif copies_add and summed == _FLOAT32:  # made, and on the way, for a moment
-        gathered = summed * max(map(_count, groups_of(blocks)), default=0)
-    if narrow:  # whole weights are in bfloat16 as they come; elsewhere autocast makes copies
+        gathered = summed * max((count_weights(*group) for group in groups_of(blocks)), default=0)
+    if gathers and config.dtype == "bfloat16":
+        # whole weights are in bfloat16 as they come; elsewhere autocast makes copies
         with rehearsal.mode:
             narrow_weights(blocks)
 
@@ -147,29 +146,17 @@ def _shares(config: ParallelConfig, parts: int) -> tuple[int, int, int]:
     return (parts if stage == 3 else 1), (parts if stage >= 2 else 1), parts
 
 
-def _gathered(rehearsal: Rehearsal, *, narrow: bool, summed: int) -> int:
-    """Return the bytes of whole weights: those outside the blocks, and those of some groups.
-
-    Parameters
-    ----------
-    narrow
-        Whether weights of blocks are gathered in bfloat16.
-    summed
-        Bytes of a number of their gradients on the way.
-    """
-    sizes = [_count(group) for group in groups_of(rehearsal.blocks)]
+def _gathered(rehearsal: Rehearsal) -> int:
+    """Return the bytes of whole weights: those outside the blocks, and those of some groups."""
+    config = rehearsal.config
+    sizes = [count_weights(*group) for group in groups_of(rehearsal.blocks)]
     group = max(sizes, default=0)
     root = count_weights(rehearsal.model) - sum(sizes)
-    dtype = "bfloat16" if narrow else "float32"
-    width = width_of(dtype)
-    kept = stays_whole(sum(sizes), dtype)
+    width, summed = width_of(config.dtype), width_of(config.parallel.reduce_dtype)
+    kept = stays_whole(sum(sizes), config.dtype)
     whole = sum(sizes) if kept else min(sum(sizes), GATHERED_GROUPS * group)
     # one group's gradients as they are computed, and as they are added up
     return root * _FLOAT32 + whole * width + group * (width + summed)
-
-
-def _count(group: Sequence[nn.Module]) -> int:
-    return sum(map(count_weights, group))
 
 
 def _rehearse(

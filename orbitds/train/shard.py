@@ -85,7 +85,7 @@ def shard(model: DownscalingModel, mesh: Mesh, config: TrainConfig) -> None:
         cast_forward_inputs=False,
     )
     blocks = blocks_of(model)
-    twice = not stays_whole(sum(map(count_weights, blocks)), config.dtype)
+    twice = not stays_whole(count_weights(*blocks), config.dtype)
     for group in groups_of(blocks):
         fully_shard(
             group,
@@ -108,9 +108,9 @@ def width_of(dtype: str) -> int:
     return getattr(torch, dtype).itemsize
 
 
-def count_weights(module: nn.Module) -> int:
-    """Return how many weights a module has."""
-    return sum(weight.numel() for weight in module.parameters())
+def count_weights(*modules: nn.Module) -> int:
+    """Return how many weights modules have."""
+    return sum(weight.numel() for module in modules for weight in module.parameters())
 
 
 def groups_of(blocks: list[Block]) -> list[list[nn.Module]]:

@@ -117,7 +117,7 @@ def _sharded(
     """FSDP: weights gathered before they are used, gradients scattered where they are made."""
     config = rehearsal.config
     width = width_of(config.dtype)
-    kept = stays_whole(sum(map(count_weights, rehearsal.blocks)), config.dtype)
+    kept = stays_whole(count_weights(*rehearsal.blocks), config.dtype)
     groups, rest = _names_of_groups(rehearsal, shapes)
     summed = width_of(config.parallel.reduce_dtype)
     of_blocks = [(group, width, summed) for group in groups]
