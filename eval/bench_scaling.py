@@ -14,9 +14,11 @@ their losses alone, so that each waits for the latest; ``one`` is the main proce
 Beside it samples a second; what a profile of the main process's GPU says: how long NCCL's kernels
 ran, how long while no other did (bare), how long other kernels and products among them took, how
 long nothing ran (idle); memory. ``cut`` times the steps of the first of so many processes on one
-GPU, the others being echoes of it. A step is that of ``bench_train.py``. ``predict`` needs no GPU:
-from steps and collectives measured on two it predicts those of more, by a model of cost
-(``scaling/cost.py``), and shows what else was measured beside that.
+GPU, the others being echoes of it that come back at once, and *at a pace*: each operation takes the
+time that the model of cost says, on a stream of its own, and holds multiprocessors. A step is that
+of ``bench_train.py``. ``predict`` needs no GPU: from steps and collectives measured on two it
+predicts those of more, by a model of cost (``scaling/cost.py``), and shows what else was measured
+beside that.
 
 A case that fails in all processes, or in the main one alone, is noted and the others go on; rows
 are written as they come, so that what goes wrong later costs none of them.
@@ -31,18 +33,17 @@ from typing import Any
 
 import torch
 from scaling.cases import SIZES
-from scaling.echo import among
+from scaling.echo import TIMED, Pace, among, ask_for_pace, pace_of
 from scaling.machines import FRONTIER, H200, slower_than_measured, with_host
 from scaling.measure import Bench
 from scaling.predict import PROCESSES, Model, joined
 from scaling.probe import SIZES as PROBED
 from scaling.probe import TINY_SIZES, probe
-from scaling.rows import efficiency_table, parts_table, table
+from scaling.rows import echo_table, efficiency_table, parts_table, table
 
 from orbitds.device import choose_device
 from orbitds.train.launch import Launch, launched
 
-MEASURED = Path(__file__).parent / "results" / "scaling"
 CASES = ("tiles", "tiles-bf16", "fsdp", "fsdp-bf16", "hsdp", "strong", "sequence", "tensor")
 
 
@@ -58,7 +59,8 @@ class Book:
         """Take note of a row."""
         self.rows.append(row)
         if self.writes:
-            print(json.dumps({key: row[key] for key in row if key != "all_ms"}), flush=True)
+            told = {key: row[key] for key in row if key not in ("all_ms", "paced")}
+            print(json.dumps(told), flush=True)
         self.write()
 
     def write(self) -> None:
@@ -82,7 +84,7 @@ def measure(options: argparse.Namespace) -> None:
         if launch.world > 1:
             book.probe = probe(device, TINY_SIZES if options.tiny else PROBED)
             book.write()
-        _bench(options, launch, device, book, cut=False)
+        _bench(options, launch, device, book, None)
         if launch.is_main:
             print(f"\n{book.told['device']}, {launch.world} processes\n\n{table(book.rows)}")
 
@@ -90,13 +92,18 @@ def measure(options: argparse.Namespace) -> None:
 def cut(options: argparse.Namespace) -> None:
     """Time the steps of the first of so many processes, communication cut out."""
     device = choose_device("auto")
+    pace = pace_of(options)
     for world in options.processes:
         launch = Launch(world=world, master="nobody")
         with among(world):
             path = options.output / f"cut_{world}.json"
-            book = Book(path, _machine(launch, device), writes=True)
-            _bench(options, launch, device, book, cut=True)
-        print(f"\n{book.told['device']}, first of {world}, communication cut out\n")
+            told = _machine(launch, device) | {
+                "pace": pace.network.host,
+                "held": pace.multiprocessors,
+            }
+            book = Book(path, told, writes=True)
+            _bench(options, launch, device, book, pace)
+        print(f"\n{book.told['device']}, first of {world}, the others echoes of it\n")
         print(table(book.rows))
 
 
@@ -110,12 +117,12 @@ def predict(options: argparse.Namespace) -> None:
             f"processes, got {len(files)} other measurements. Run `measure` with two processes."
         )
     measured = joined(two + [one for one in files if one not in two])
-    bare = [_read(path) for path in sorted(options.folder.glob("cut_*.json"))]
+    echoes = [_read(path) for path in sorted(options.folder.glob("cut_*.json"))]
     print(f"from {measured['device']}, torch {measured['torch']}: {options.folder}")
     weak = {}
     for network, slower in ((H200, 1.0), (FRONTIER, slower_than_measured("MI250X"))):
         own = with_host(network, measured) if slower == 1 else network
-        model = Model(measured, own, slower=slower, cut=bare)
+        model = Model(measured, own, slower=slower, cut=echoes)
         sizes = [size for name in options.sizes if model.knows(size := SIZES[name])]
         weak[own] = [one for size in sizes for n in PROCESSES for one in model.weak(size, n)]
         small = [size for size in sizes if size.least == 1 and not size.weak_alone]
@@ -132,10 +139,17 @@ def predict(options: argparse.Namespace) -> None:
         told += f"{own.between.bytes_per_s / 1e9:.1f} GB/s between hosts"
         told += f" ({own.host_source}; {own.source}); computing takes {slower:.2f} times as long;"
         print(f"\n## {own.name}\n\n{told}")
-        print(f"contention {model.losses.contention:.2f}, several {model.losses.several:.3f}\n")
+        copies, sharing = model.losses
+        print(
+            f"contention {copies.contention:.2f} of copies, {sharing.contention:.2f} of shared "
+            f"weights, several {copies.several:.3f}\n"
+        )
         print(efficiency_table(weak[own]), end="\n\n")
         print(efficiency_table([*strong, *shared]), end="\n\n")
         print(parts_table([one for one in weak[own] if one.processes in (2, 8, 32768)]))
+    rows = [row for one in echoes for row in one["rows"] if row["size"] in options.sizes]
+    if rows:
+        print(f"\n## One GPU, the others echoes of it\n\n{echo_table(rows)}")
     if options.figure:
         from scaling.figure import draw  # matplotlib is an extra, and no part of a measurement
 
@@ -148,10 +162,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _bench(
-    options: argparse.Namespace, launch: Launch, device: torch.device, book: Book, *, cut: bool
+    options: argparse.Namespace,
+    launch: Launch,
+    device: torch.device,
+    book: Book,
+    pace: Pace | None,
 ) -> None:
     until = time.monotonic() + options.seconds
-    bench = Bench(launch, device, tiny=options.tiny, cut=cut, until=until, say=book.say)
+    bench = Bench(launch, device, tiny=options.tiny, pace=pace, until=until, say=book.say)
     for name in options.sizes:
         bench.size(SIZES[name], options.cases)
 
@@ -180,10 +198,11 @@ def main() -> None:
         command.add_argument("--output", type=Path, default=Path("scaling"), help="folder")
         if call is cut:
             command.add_argument("--processes", nargs="+", type=int, default=[2, 8])
+            ask_for_pace(command)
     command = commands.add_parser("predict", help=predict.__doc__)
     command.set_defaults(call=predict)
     command.add_argument(
-        "folder", type=Path, nargs="?", default=MEASURED, help="of `measure` and `cut`"
+        "folder", type=Path, nargs="?", default=TIMED.parent, help="of `measure` and `cut`"
     )
     command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     command.add_argument("--figure", type=Path, help="a PNG to draw")

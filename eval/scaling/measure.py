@@ -9,15 +9,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from scaling.cases import Case, Size, cases, model_of, run_of
+from scaling.echo import Pace, at_pace
 from scaling.trace import profiled
 from scaling.turns import Times, compared, in_turns, profile
 from training_run import Run, alone, held_bytes, peak_gib, reset
 
 from orbitds.train.launch import ALONE, Launch
 
+Steps = Callable[[], list[float]]
 REPEATS = 10
-# Seconds, about, of a turn, of all turns of a way, and to warm up.
-TURN_S, WAY_S, WARM_S = 2.0, 5.0, 5.0
+# Seconds, about, of a turn, of all turns of a way, and to warm up, before all and in a turn.
+TURN_S, WAY_S, WARM_S, WARM_TURN_S = 2.0, 5.0, 5.0, 0.4
 
 
 class Bench:
@@ -27,9 +29,9 @@ class Bench:
     ----------
     launch
         This process.
-    cut
-        Whether communication is cut out: processes other than this one are not there, and say what
-        this one says (``scaling/echo.py``).
+    pace
+        Of processes that are not there, but echoes of this one (``scaling/echo.py``): steps are
+        taken with echoes at once and at this pace. None if processes are there.
     until
         When no further case begins, by ``time.monotonic``.
     say
@@ -42,12 +44,12 @@ class Bench:
         device: torch.device,
         *,
         tiny: bool,
-        cut: bool,
+        pace: Pace | None,
         until: float,
         say: Callable[[dict[str, Any]], None],
     ) -> None:
         self.launch, self.device, self.tiny = launch, device, tiny
-        self.cut, self.until, self.say = cut, until, say
+        self.pace, self.until, self.say = pace, until, say
 
     def size(self, size: Size, names: list[str]) -> None:
         """Measure the named cases of a size."""
@@ -61,7 +63,9 @@ class Bench:
             for case in cases(size, world, model_of(size, tiny=self.tiny).heads)
             if case.name in names
         ]
-        if self.cut or size.least > 1:  # nothing to compare with
+        if self.pace is not None:  # parts of a step are those of one process
+            chosen = [case for case in chosen if case.parts == 1]
+        if size.least > 1:  # nothing to compare with
             for case in chosen:
                 self.guarded(size, case.name, lambda case=case: self._bare(size, case))
             return
@@ -93,7 +97,7 @@ class Bench:
 
     def _is_late(self) -> bool:
         told = [time.monotonic() > self.until]
-        if self.launch.master is not None and not self.cut:
+        if self.launch.master is not None and self.pace is None:
             dist.broadcast_object_list(told)  # all go by the clock of the main process
         return told[0]
 
@@ -119,18 +123,19 @@ class Bench:
     def _bare(self, size: Size, case: Case) -> dict:
         """Measure steps with nothing beside them."""
         run = self.run(size, case, self.launch)
-        if case.parts > 1:
-            run.step()
-            run.in_parts(case.parts)
-            times = run.step_ms(2)
-        else:
-            times = run.times_ms(REPEATS)
-        row = {**_told(size, case, run), "ms": statistics.median(times), "all_ms": [times]}
+        row = _told(size, case, run)
+
+        def timed() -> dict[str, Any]:
+            times = run.times_ms(REPEATS // 2, 2)
+            return {"ms": statistics.median(times), "all_ms": [times], **profile(run)}
+
+        held_bytes(self.device)  # what it took to build is over
+        row |= timed()
         row["gib"] = peak_gib(self.device)
-        if self.cut:
-            return row
-        row["samples_per_s"] = 1e3 * case.samples(size.batch) / row["ms"]
-        return row | profile(run)
+        if self.pace is None:
+            return row | {"samples_per_s": 1e3 * case.samples(size.batch) / row["ms"]}
+        with at_pace(self.pace):
+            return row | {"paced": timed()}
 
 
 class InTurns:
@@ -139,6 +144,8 @@ class InTurns:
     def __init__(self, bench: Bench, size: Size, one_ms: float) -> None:
         self.bench, self.size = bench, size
         self.turn = _within(TURN_S, one_ms, 2, 5)
+        # until the host is as far ahead of the device as it gets
+        self.warm = _within(WARM_TURN_S, one_ms, 1, 5)
         self.rounds = _within(WAY_S, self.turn * one_ms, 3, 5)
         self.base: Run | None = None
 
@@ -185,18 +192,27 @@ class InTurns:
             base.tell(way)
         else:
             run = self.bench.run(self.size, case, self.bench.launch)
-            steps = partial(run.times_ms, self.turn, 1)
+            steps = partial(run.times_ms, self.turn, self.warm)
         run.several(3)
         row = _told(self.size, case, run)
         row["gib"] = peak_gib(self.bench.device, beside=beside)
-        times = in_turns(
-            {"nothing": partial(self._steps, base, "nothing"), "all": steps}, self.rounds
-        )
-        return row | self._row(times["all"], times["nothing"], case) | profile(run)
+        ways = {"nothing": partial(self._steps, base, "nothing"), "all": steps}
+        pace = self.bench.pace
+        if pace is not None:
+            ways["paced"] = partial(_at_pace, pace, steps)
+        times = in_turns(ways, self.rounds)
+        row |= self._row(times["all"], times["nothing"], case) | profile(run)
+        if pace is None:
+            return row
+        row.pop("exposed", None)  # nothing takes time but copies on the device
+        with at_pace(pace):
+            row["paced"] = self._row(times["paced"], times["nothing"], case) | profile(run)
+        base.tell("nothing")
+        return row | {f"apart_{name}": told for name, told in profile(base).items()}
 
     def _steps(self, run: Run, way: Any) -> list[float]:  # noqa: ANN401  as of Run.tell
         run.tell(way)
-        return run.times_ms(self.turn, 1)
+        return run.times_ms(self.turn, self.warm)
 
     @staticmethod
     def _whole_step(run: Run, way: Any) -> list[float]:  # noqa: ANN401  as of Run.tell
@@ -209,7 +225,14 @@ class InTurns:
         samples = world * batch if case is None else case.samples(batch)
         # of several parts a step is as long apart
         row = compared(times, apart, min(samples / (world * batch), 1.0))
+        if self.bench.pace is not None:  # echoes say what this process says
+            return row | {name: row[name][:1] for name in ("all_ms", "apart_ms")}
         return row | {"samples_per_s": 1e3 * samples / row["ms"]}
+
+
+def _at_pace(pace: Pace, steps: Steps) -> list[float]:
+    with at_pace(pace):
+        return steps()
 
 
 def _told(size: Size, case: Case, run: Run) -> dict[str, Any]:

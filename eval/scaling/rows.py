@@ -1,10 +1,12 @@
 """Measured and predicted rows as tables for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from scaling.cases import SIZES
 from scaling.cost import Cost
-from scaling.predict import Prediction
+from scaling.predict import Prediction, memory
+from training_run import GIB
 
 PROFILE = ("NCCL ms", "bare ms", "kernels ms", "products ms", "idle ms")
 HEAD = ("size", "case", "ms", "samples/s", "efficiency", "exposed", *PROFILE, "GiB")
@@ -13,7 +15,7 @@ HEAD = ("size", "case", "ms", "samples/s", "efficiency", "exposed", *PROFILE, "G
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return measured rows as Markdown; of a case that failed the reason."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
-    for row in rows:
+    for row in _with_paced(rows):
         name = row["case"]
         if axes := row.get("axes"):
             told = " x ".join(f"{axis} {size}" for axis, size in axes.items())
@@ -61,6 +63,25 @@ def efficiency_table(predictions: Iterable[Prediction]) -> str:
     return "\n".join(lines)
 
 
+def echo_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return steps among echoes as Markdown: at once, at a pace; memory, and what is predicted."""
+    head = ["size", "way", "GPUs", "apart ms", "at once", "at a pace"]
+    head += ["NCCL ms", "bare ms", "kernels ms", "idle ms", "GiB", "predicted"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    for row in rows:
+        if "paced" not in row:
+            continue
+        paced = row["paced"]
+        nccl, bare, work, _, idle = _profile(paced)
+        expected = memory(SIZES[row["size"]], row["axes"], row["reduce_dtype"]) / GIB
+        cells = [_cell(row.get("apart_ms", [None])[0], "{:.1f}")]
+        cells += [f"{row['ms']:.1f}", f"{paced['ms']:.1f}", nccl, bare, work, idle]
+        cells += [_cell(row["gib"], "{:.2f}"), f"{expected:.2f}"]
+        told = f"| {row['size']} | {_WAYS[row['case']]} | {row['processes']} | "
+        lines.append(told + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def parts_table(predictions: Iterable[Prediction]) -> str:
     """Return what steps are made of, in ms, as Markdown."""
     names = ("computing", "waits", "exposed", "contention", "several")
@@ -73,6 +94,15 @@ def parts_table(predictions: Iterable[Prediction]) -> str:
         cells = [f"{one.processes:,}", *told, f"{bare:.1%}", f"{one.sent / 1e9:.3g}"]
         lines.append(f"| {one.size} | {_WAYS[one.case]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _with_paced(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows, and after those of echoes what they took at a pace."""
+    for row in rows:
+        yield row
+        if "paced" in row:
+            told = {name: value for name, value in row.items() if name not in ("gib", "paced")}
+            yield told | row["paced"] | {"case": f"{row['case']} at a pace"}
 
 
 def _profile(row: Mapping[str, Any]) -> list[str]:

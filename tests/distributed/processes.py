@@ -23,7 +23,7 @@ def run(function: Callable, world: int, *arguments):
     shared = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     told = os.environ | {name: str(value) for name, value in shared.items()}
     started = [
-        CONTEXT.Process(target=_call, args=(function, rank, told, answers, arguments))
+        CONTEXT.Process(target=_call, args=(function, rank, told | _own(rank), answers, arguments))
         for rank in range(world)
     ]
     for process in started:
@@ -44,10 +44,20 @@ def run(function: Callable, world: int, *arguments):
     return [given[rank] for rank in range(world)]
 
 
+def _own(rank):
+    """Return what a process finds in its environment beside what all of them do."""
+    own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    if torch.cuda.device_count() == 1:
+        # NCCL refuses two processes of a host that have one GPU: each says that its host is
+        # another, and they talk by sockets, which is slow and gives the same
+        own |= {"NCCL_HOSTID": f"host{rank}", "NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1"}
+    return own
+
+
 def _call(function, rank, environment, answers, arguments):
     # not what it was when their server began
     os.environ.clear()
-    os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+    os.environ.update(environment)
     torch.set_num_threads(1)
     try:
         answers.put((rank, function(rank, *arguments), None))

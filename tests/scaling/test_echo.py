@@ -1,12 +1,14 @@
 """A process among echoes of itself."""
 
 import math
+import time
 
 import pytest
 import torch
 import torch.distributed as dist
 from scaling.cases import SIZES, Case, run_of
-from scaling.echo import among
+from scaling.echo import Pace, among, at_pace
+from scaling.network import Link, Network, seconds
 from scaling.probe import all_gather, reduce_scatter
 
 from orbitds.train.launch import Launch
@@ -34,6 +36,76 @@ def test_others_say_the_same():
     assert scattered == [0, 1, 2]
     assert exchanged == [0, 1, 2, 0, 1, 2, 0]
     assert summed == [0, 1, 2]
+
+
+NETWORK = Network("slow", Link(0.02, 1e6), Link(1.0, 1e3), "", "", 1e9)
+
+
+def _paced(_rank):
+    """Tell how long operations take."""
+    own, gathered = torch.arange(10_000.0), torch.empty(40_000)
+    calls = {
+        "all_reduce": lambda: dist.all_reduce(own),
+        "all_gather": lambda: all_gather(gathered, own),
+        "reduce_scatter": lambda: reduce_scatter(own, gathered),
+        "all_to_all": lambda: dist.all_to_all_single(torch.empty_like(own), own),
+    }
+    told = {}
+    with among(4), at_pace(Pace(NETWORK, 1)):
+        for operation, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            told[operation] = time.perf_counter() - begin
+        with at_pace(None):
+            begin = time.perf_counter()
+            dist.all_reduce(own)
+            told["at once"] = time.perf_counter() - begin
+    return told
+
+
+@pytest.mark.distributed
+def test_an_operation_has_its_time_at_a_pace():
+    told = run(_paced, 1)[0]
+    sizes = {"all_reduce": 40e3, "all_gather": 160e3, "reduce_scatter": 160e3, "all_to_all": 40e3}
+    for operation, size in sizes.items():
+        # a copy, which is part of it, is quicker than this memory
+        wanted = seconds(NETWORK, operation, size, processes=4) - 2 * 160e3 / 1e9
+        assert told[operation] > wanted > 0.02
+    assert told["at once"] < 0.02
+
+
+def _held(_rank):
+    """Tell the time of sums on a GPU, of what is beside them, and what a stream waits for."""
+    network = NETWORK._replace(host=Link(1e-3, 100e9), memory_bytes_per_s=3e12)
+    own = torch.randn(2**22, device="cuda")
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(3)]
+    told = []
+    with among(2), at_pace(Pace(network, 8)):
+        dist.all_reduce(own)  # its kernel is compiled
+        work = dist.all_reduce(own, async_op=True)
+        torch.cuda.synchronize()
+        for begin, beside, end in [events] * 3:
+            begin.record()
+            work = dist.all_reduce(own, async_op=True)
+            assert work is not None
+            own.sin()
+            beside.record()
+            work.wait()
+            end.record()
+            torch.cuda.synchronize()
+            told.append((begin.elapsed_time(beside), begin.elapsed_time(end)))
+    return told, 1e3 * seconds(network, "all_reduce", own.nbytes, processes=2)
+
+
+@pytest.mark.gpu
+@pytest.mark.distributed
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_stream_waits_for_an_echo_at_a_pace_and_is_free_before():
+    told, wanted = run(_held, 1)[0]
+    for beside, whole in told:
+        assert whole > 0.95 * wanted
+        assert beside < wanted / 2
+        assert whole < 2 * wanted
 
 
 def _losses(_rank, axes, world):
