@@ -146,7 +146,12 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small models: a rehearsal")
     parser.add_argument("--echoes", type=int, help="processes, all but one echoes: see above")
     ask_for_pace(parser)
-    measure(parser.parse_args())
+    options = parser.parse_args()
+    if options.echoes and options.ctas:
+        parser.error(
+            "--ctas is of NCCL, which echoes do without: leave one of --ctas, --echoes out"
+        )
+    measure(options)
 
 
 if __name__ == "__main__":

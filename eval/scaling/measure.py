@@ -199,7 +199,7 @@ class InTurns:
         ways = {"nothing": partial(self._steps, base, "nothing"), "all": steps}
         pace = self.bench.pace
         if pace is not None:
-            ways["paced"] = partial(_at_pace, pace, steps)
+            ways["paced"] = partial(steps_at_pace, pace, steps)
         times = in_turns(ways, self.rounds)
         row |= self._row(times["all"], times["nothing"], case) | profile(run)
         if pace is None:
@@ -230,7 +230,8 @@ class InTurns:
         return row | {"samples_per_s": 1e3 * samples / row["ms"]}
 
 
-def _at_pace(pace: Pace, steps: Steps) -> list[float]:
+def steps_at_pace(pace: Pace, steps: Steps) -> list[float]:
+    """Return times of steps, echoes coming back at a pace."""
     with at_pace(pace):
         return steps()
 

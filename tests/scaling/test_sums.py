@@ -7,6 +7,9 @@ from scaling.cases import SIZES, Case, run_of
 
 from orbitds.train.launch import launched
 from tests.distributed.processes import run
+from tests.scaling.scripts import EVAL, python
+
+SCRIPT = EVAL / "bench_sums.py"
 
 
 def _losses(_rank, size):
@@ -47,3 +50,27 @@ def test_rounded_sums_learn_nearly_the_same():
         assert losses == pytest.approx(others, rel=1e-3)
         assert weights == pytest.approx(found_weights, rel=1e-3)
         assert weights != found_weights
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_ways_are_compared_among_echoes():
+    told = python(SCRIPT, "--echoes", 2, "--tiny", "--sizes", "9.5M", "--rounds", 1, "--steps", 2)
+    assert told.returncode == 0, told.stderr
+    rows = [line.split("|")[2].strip() for line in told.stdout.splitlines() if "| 9.5M" in line]
+    ways = ["blocks", "blocks, bfloat16", "parcels 32", "parcels 128", "end"]
+    assert rows == ["nothing", "losses", *ways]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "Wanted several processes, got one. Start them by torchrun, or ask for --echoes."),
+        (("--echoes", 2, "--ctas", 4), "--ctas is of NCCL, which echoes do without"),
+    ],
+)
+@pytest.mark.slow
+def test_what_is_refused(arguments, reason):
+    told = python(SCRIPT, *arguments, "--tiny")
+    assert told.returncode != 0
+    assert reason in told.stderr
