@@ -45,7 +45,12 @@ def ask_for_pace(command: argparse.ArgumentParser) -> None:
 
 
 def pace_of(options: argparse.Namespace) -> Pace:
-    """Return the pace that a command was told."""
+    """Return the pace that a command was told; end it where nothing tells one."""
+    if not options.timed.is_file():
+        raise SystemExit(
+            f"Wanted timed collectives, got no file {options.timed}. Name what `bench_scaling.py "
+            "measure` wrote, or leave --timed out."
+        )
     timed = json.loads(options.timed.read_text(encoding="utf-8"))
     return Pace(with_host(H200, timed), options.held)
 

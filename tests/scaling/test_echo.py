@@ -2,12 +2,13 @@
 
 import math
 import time
+from argparse import Namespace
 
 import pytest
 import torch
 import torch.distributed as dist
 from scaling.cases import SIZES, Case, run_of
-from scaling.echo import Pace, among, at_pace
+from scaling.echo import TIMED, Pace, among, at_pace, pace_of
 from scaling.measure import steps_at_pace
 from scaling.network import Link, Network, seconds
 from scaling.probe import all_gather, reduce_scatter
@@ -133,3 +134,12 @@ def test_numbers_stay_those_of_a_run(axes):
     losses = run(_losses, 1, axes, math.prod(axes.values()))[0]
     assert all(math.isfinite(loss) for loss in losses)
     assert len(set(losses)) == 4
+
+
+def test_a_pace_wants_timed_collectives(tmp_path):
+    told = Namespace(timed=tmp_path / "none.json", held=16)
+    with pytest.raises(SystemExit, match=r"Wanted timed collectives, got no file .*none\.json"):
+        pace_of(told)
+    pace = pace_of(Namespace(timed=TIMED, held=16))
+    assert pace.multiprocessors == 16
+    assert 1e-6 < pace.network.host.latency_s < 1e-4
