@@ -158,7 +158,7 @@ class Model:
         dtype: str = "float32",
     ) -> Prediction:
         told = _told(size, axes, parts, dtype)
-        own = self.losses.shared if case.startswith(("fsdp", "hsdp")) else self.losses.copies
+        own = self._losses_of(axes)
         least = own._replace(contention=min(own.contention, self.losses.shared.contention))
         both = [
             cost(compute, *told, self.network, losses, grows=grows)
@@ -196,6 +196,11 @@ class Model:
             found = cost(compute, *told, self._own, self.losses.shared, grows=True)
             compute += whole - found.step
         return self.slower * (compute + self._spared(size, row["axes"], self._own))
+
+    def _losses_of(self, axes: Mapping[str, int]) -> Losses:
+        """Return what was fitted to processes that talk as these do."""
+        shares = any(axes.get(axis, 1) > 1 for axis in ("shard", "sequence", "channel"))
+        return self.losses.shared if shares else self.losses.copies
 
     def _more(self, size: Size, axes: Mapping[str, int], network: Network) -> float:
         """Return by how many seconds a step computes longer than alone, a batch for each process.
@@ -257,7 +262,7 @@ class Model:
         for _ in range(40):
             serial = (low + high) / 2
             compute = one * (serial + (1 - serial) / 2)
-            found = cost(compute, *told, self._own, self.losses.copies, grows=True)
+            found = cost(compute, *told, self._own, self._losses_of(row["axes"]), grows=True)
             low, high = (serial, high) if found.step < step else (low, serial)
         return (low + high) / 2
 
