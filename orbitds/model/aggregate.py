@@ -16,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from orbitds.model.interface import unchanged
 
+ALL = slice(None)
+
 
 class VariableAggregation(nn.Module):
     """One learned query attends, at each place, over the tokens of all variables.
@@ -74,8 +76,11 @@ class VariableAggregation(nn.Module):
         self.project = nn.Linear(width, width)
 
     def forward(
-        self, fields: Float[Tensor, "B V H W"], variables: Sequence[str]
-    ) -> Float[Tensor, "B N D"]:
+        self,
+        fields: Float[Tensor, "B V H W"],
+        variables: Sequence[str],
+        patches: slice = ALL,
+    ) -> Float[Tensor, "B n D"]:
         """Return one token per patch, row by row.
 
         Parameters
@@ -84,14 +89,16 @@ class VariableAggregation(nn.Module):
             Normalised fields; H and W are multiples of the patch.
         variables
             Names of the V fields.
+        patches
+            Those that tokens are made of, by their place in the row.
         """
-        return self._attend(fields, variables)[0]
+        return self._attend(fields, variables, patches)[0]
 
     def with_image(
         self, fields: Float[Tensor, "B V H W"], variables: Sequence[str]
     ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B H W"]]:
         """Return the tokens, and the mean of the fields that the query attends to, no gradient."""
-        tokens, weights = self._attend(fields, variables)
+        tokens, weights = self._attend(fields, variables, ALL)
         with torch.no_grad():
             weight = weights.detach().float().mean(dim=2)  # B N V
             rows = fields.shape[-2] // self.patch
@@ -100,9 +107,9 @@ class VariableAggregation(nn.Module):
             return tokens, self.add((cells * fields[:, self.own(len(variables))]).sum(dim=1))
 
     def _attend(
-        self, fields: Tensor, variables: Sequence[str]
-    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N h v"]]:
-        """Return the tokens, and the weights of the own variables."""
+        self, fields: Tensor, variables: Sequence[str], patches: slice
+    ) -> tuple[Float[Tensor, "B n D"], Float[Tensor, "B n h v"]]:
+        """Return the tokens of patches, and the weights of the own variables."""
         own = self.own(len(variables))
         index = self._index(variables, fields.shape[1], fields.device)[own]
         with _full_precision(fields.device.type):  # small products
@@ -115,10 +122,16 @@ class VariableAggregation(nn.Module):
             # the weighted pixels are V times as large as a token and cheap: made again in the
             # backward pass, they are never kept
             out, weights, level = checkpoint(
-                self._weigh, fields, dropped, *folded, use_reentrant=False, preserve_rng_state=False
+                self._weigh,
+                fields,
+                patches,
+                dropped,
+                *folded,
+                use_reentrant=False,
+                preserve_rng_state=False,
             )
         else:
-            out, weights, level = self._weigh(fields, dropped, *folded)
+            out, weights, level = self._weigh(fields, patches, dropped, *folded)
         if self.combine is not None:
             assert level is not None
             out, part = self.combine(out, level)
@@ -128,18 +141,20 @@ class VariableAggregation(nn.Module):
     def _weigh(
         self,
         fields: Tensor,
+        patches: slice,
         dropped: Tensor | None,
         key: Tensor,
         key_bias: Tensor,
         value: Tensor,
         value_bias: Tensor,
-    ) -> tuple[Float[Tensor, "B N h d"], Float[Tensor, "B N h v"], Float[Tensor, "B N h"] | None]:
+    ) -> tuple[Float[Tensor, "B n h d"], Float[Tensor, "B n h v"], Float[Tensor, "B n h"] | None]:
         """Return the weighted mean of the values, the weights, and the level of the scores.
 
         The level, the logarithm of the sum of their exponentials, is what means of several groups
         of variables are weighted by; without a need for it there is none.
         """
         pixels = rearrange(fields, "b v (h p) (w q) -> b (h w) v (p q)", p=self.patch, q=self.patch)
+        pixels = pixels[:, patches]
         scores = einsum(pixels, key.to(pixels), "b n v k, h v k -> b n h v") + key_bias
         if dropped is not None:
             # finite, so that a process may have lost all of its variables: none weighs anything

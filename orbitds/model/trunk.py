@@ -37,6 +37,9 @@ class Trunk(nn.Module):
 
     Attributes
     ----------
+    own
+        From the number of patches to those whose tokens this process works on: all of them, or what
+        training puts there where processes share tokens that are not compressed.
     split, join
         Around the blocks: nothing, or what training puts there where processes share tokens.
 
@@ -82,6 +85,7 @@ class Trunk(nn.Module):
             for index in range(config.depth)
         )
         self.norm = nn.LayerNorm(width)
+        self.own: Callable[[int], slice] = slice
         self.split: Callable[[Tensor], Tensor] = unchanged
         self.join: Callable[[Tensor], Tensor] = unchanged
         self.decode = Decoder(
@@ -119,9 +123,10 @@ class Trunk(nn.Module):
         resolution = self.resolution(spacing_km, self._noise(noise, fields))
         known = self.position.known(len(fields), place_known)
         if self.compression is None:
-            tokens = self.aggregate(fields, variables)  # B N D
-            tokens = tokens + self.position(*_all_patches(axes, rows, columns), known) + resolution
-            tokens = self._encode(tokens)
+            own = self.own(rows * columns)
+            tokens = self.aggregate(fields, variables, own)  # B n D
+            place = _patches(axes, rows, columns, own)
+            tokens = self._encode(tokens + self.position(*place, known) + resolution)
         else:
             own, image = self.aggregate.with_image(fields, variables)
             tokens = self._compressed(own, image, axes, resolution, known, periodic=periodic)
@@ -155,12 +160,11 @@ class Trunk(nn.Module):
         # each leaf lies at its own centre
         place = _at(latitude, tree.centre[..., 0]), _at(longitude, tree.centre[..., 1])
         tokens = tokens + self.position(*place, known) + resolution
-        return self.compression.expand(self._encode(tokens, lengths), tree, own)
+        return self.compression.expand(self._encode(self.split(tokens), lengths), tree, own)
 
     def _encode(
         self, tokens: Float[Tensor, "B n D"], lengths: list[int] | None = None
     ) -> Float[Tensor, "B n D"]:
-        tokens = self.split(tokens)
         for block in self.blocks:
             tokens = block(tokens, lengths)
         return self.join(self.norm(tokens))
@@ -198,11 +202,14 @@ def _at(axis: _Axis, place: Tensor) -> Tensor:
     return axis.first_deg + axis.step_deg * place
 
 
-def _all_patches(axes: tuple[_Axis, _Axis], rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Return latitude and longitude [B, rows*columns] of all patches, row by row."""
+def _patches(
+    axes: tuple[_Axis, _Axis], rows: int, columns: int, own: slice
+) -> tuple[Tensor, Tensor]:
+    """Return latitude and longitude [B, n] of some patches of the rows*columns, row by row."""
     device = axes[0].first_deg.device
     row = torch.arange(rows, device=device).repeat_interleave(columns)
-    return _at(axes[0], row), _at(axes[1], torch.arange(columns, device=device).repeat(rows))
+    column = torch.arange(columns, device=device).repeat(rows)
+    return _at(axes[0], row[own]), _at(axes[1], column[own])
 
 
 def _in_a_row(of_sample: Tensor, lengths: Tensor) -> Tensor:

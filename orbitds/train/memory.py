@@ -8,6 +8,7 @@ import torch
 from orbitds.config import ParallelConfig, TrainConfig
 from orbitds.data.assemble import CLIMATOLOGY_BYTES
 from orbitds.ledger import Ledger
+from orbitds.model.trunk import Trunk
 from orbitds.train.mixture import Scope
 from orbitds.train.outline import Outline
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
@@ -90,7 +91,9 @@ def predict_memory(
     blocks = rehearsal.blocks
     with rehearsal.mode:
         split_matrices(blocks, sizes["tensor"])
-    split_tokens(blocks, sizes["sequence"])
+    trunk = getattr(rehearsal.model, "trunk", None)
+    if isinstance(trunk, Trunk):  # samples of other models are not shared
+        split_tokens(trunk, sizes["sequence"])
     forget(blocks, config.checkpointing)
 
     weights = count_weights(rehearsal.model)

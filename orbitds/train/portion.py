@@ -1,4 +1,4 @@
-"""What one process of many does of a step, and what it keeps, told to a rehearsal's blocks."""
+"""What one process of many does of a step, and what it keeps, told to a rehearsal's model."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from torch.utils.checkpoint import (
 )
 
 from orbitds.model.block import Block
+from orbitds.model.trunk import Trunk
+from orbitds.train.sequence import assign
 
 _ATEN = torch.ops.aten
 # What selective checkpointing keeps: products and attention.
@@ -37,25 +39,30 @@ def split_matrices(blocks: Sequence[nn.Module], processes: int) -> None:
         block.mlp[0], block.mlp[2] = nn.Linear(width, units), nn.Linear(units, width)
 
 
-def split_tokens(blocks: Sequence[nn.Module], processes: int) -> None:
-    """Give the blocks the tokens of one process of the axis ``sequence``, and gather them after.
+def split_tokens(trunk: Trunk, processes: int) -> None:
+    """Give a trunk the tokens of one process of the axis ``sequence``.
 
     Whether processes take turns at heads or pass keys on, each holds this share of everything.
     """
-    if processes == 1 or not blocks:
-        return
-    whole: list[int] = []
+    if processes > 1:
+        assign(trunk, _OwnTokens(processes), _OwnTokens(processes))
 
-    def cut(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        tokens, *rest = arguments
-        whole[:] = [tokens.shape[1]]
-        return tokens[:, : -(-tokens.shape[1] // processes)], *rest
 
-    def gather(_: nn.Module, __: object, tokens: Tensor) -> Tensor:
-        return torch.cat([tokens] * processes, dim=1)[:, : whole[0]]
+class _OwnTokens:
+    """The tokens of a sample, of which a process has a share; the others say the same as it."""
 
-    blocks[0].register_forward_pre_hook(cut)
-    blocks[-1].register_forward_hook(gather)
+    def __init__(self, processes: int) -> None:
+        self.processes, self.count = processes, 0
+
+    def take(self, count: int) -> slice:
+        self.count = count
+        return slice(-(-count // self.processes))
+
+    def split(self, tokens: Tensor) -> Tensor:
+        return tokens[:, self.take(tokens.shape[1])]
+
+    def join(self, tokens: Tensor) -> Tensor:
+        return torch.cat([tokens] * self.processes, dim=1)[:, : self.count]
 
 
 def narrow_weights(blocks: Sequence[nn.Module]) -> None:

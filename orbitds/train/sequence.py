@@ -5,7 +5,7 @@ takes all tokens of some heads (DeepSpeed-Ulysses), or passes keys and values on
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -24,7 +24,10 @@ from orbitds.train.ring import attend_in_ring
 def share_tokens(
     trunk: Trunk, group: dist.ProcessGroup, *, by: Literal["ulysses", "ring"] = "ulysses"
 ) -> None:
-    """Let the processes of a group share the tokens of each sample, in blocks and decoder.
+    """Let the processes of a group share the tokens of each sample.
+
+    They do from where variables meet until the decoder has painted; with compression in the blocks
+    and in the decoder, for each process makes the whole quadtree.
 
     All of them are to be given the same samples and random numbers, and to divide the loss by their
     number: the sum of their gradients is then the gradient, and what they return is the same.
@@ -65,19 +68,47 @@ def share_tokens(
         for name, layer in block.mlp.named_children():
             if isinstance(layer, nn.Dropout) and layer.p:
                 setattr(block.mlp, name, _SharedDropout(layer.p, shared))
-    trunk.split = shared.split
+    assign(trunk, shared, SharedTokens(group, by=by))
+
+
+@runtime_checkable
+class Tokens(Protocol):
+    """The tokens of samples, of which a process has some."""
+
+    def take(self, count: int) -> slice:
+        """Return the own ones of so many."""
+        ...
+
+    def split(self, tokens: Tensor) -> Tensor:
+        """Return the own ones."""
+        ...
+
+    def join(self, tokens: Tensor) -> Tensor:
+        """Return all of them."""
+        ...
+
+
+def assign(trunk: Trunk, tokens: Tokens, patches: Tokens) -> None:
+    """Put shares where a trunk has places for them.
+
+    Parameters
+    ----------
+    tokens
+        Of the blocks.
+    patches
+        Of the decoder, where compression makes them others.
+    """
     if trunk.compression is None:  # the decoder goes on with the same share
-        trunk.decode.join = shared.join
+        trunk.own, trunk.decode.join = tokens.take, tokens.join
     else:
-        trunk.join = shared.join
-        patches = SharedTokens(group, by=by)
+        trunk.split, trunk.join = tokens.split, tokens.join
         trunk.decode.split, trunk.decode.join = patches.split, patches.join
 
 
 class SharedTokens:
     """The tokens of a sample, of which each process of a group has a share: a run of them.
 
-    Shares differ by one token at most. How long they are is known from the last ``split``.
+    Shares differ by one token at most. How long they are is known from the last ``take``.
     """
 
     def __init__(self, group: dist.ProcessGroup, *, by: Literal["ulysses", "ring"]) -> None:
@@ -92,10 +123,14 @@ class SharedTokens:
         before = sum(self.sizes[: self.rank])
         return slice(before, before + self.sizes[self.rank])
 
+    def take(self, count: int) -> slice:
+        """Return which of so many tokens are those of this process."""
+        self.sizes = shares(count, self.world)
+        return self.own
+
     def split(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B n D"]:
         """Return the own tokens. The gradient is that of the own tokens, a part of the whole."""
-        self.sizes = shares(tokens.shape[1], self.world)
-        return tokens[:, self.own].contiguous()
+        return tokens[:, self.take(tokens.shape[1])].contiguous()
 
     def join(self, tokens: Float[Tensor, "B n D"]) -> Float[Tensor, "B N D"]:
         """Return the tokens of all processes; backward, the sum of what all say of the own ones."""

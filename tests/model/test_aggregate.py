@@ -112,6 +112,21 @@ def test_equals_the_straightforward_form_with_all_gradients(patch):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("patches", [slice(3, 20), slice(34, 35), slice(30, None), slice(2, 2)])
+def test_some_patches_have_the_tokens_that_they_have_among_all(patches):
+    module, fields = aggregation_of(drop_variables=0.6).train(), fields_of()
+    found = []
+    for chosen in (slice(None), patches):
+        torch.manual_seed(5)
+        tokens = module(fields, NAMES, chosen)
+        tokens = tokens[:, patches] if chosen == slice(None) else tokens
+        tokens.square().sum().backward()
+        found.append([tokens.detach(), *(w.grad.clone() for w in module.parameters())])
+        module.zero_grad()
+    for whole, part in zip(*found, strict=True):
+        torch.testing.assert_close(part, whole, rtol=1e-12, atol=1e-12)
+
+
 def test_a_token_sees_its_own_patch_alone():
     module, fields = aggregation_of(), fields_of()
     other = fields.clone()

@@ -22,6 +22,7 @@ def test_one_process_leaves_a_model_as_it_is():
     trunk = model.trunk
     assert trunk.blocks[0].attend is attend
     assert trunk.aggregate.combine is None
+    assert trunk.own(5) == slice(5)
     assert trunk.split(sample := torch.ones(2)) is trunk.decode.join(sample) is sample
 
 

@@ -6,6 +6,7 @@ import torch
 from orbitds.ledger import Ledger
 from orbitds.model.block import Block
 from orbitds.train.portion import forget, narrow_weights, split_matrices, split_tokens
+from tests.distributed.sharing import model_of, sample_of
 
 
 def blocks(width=24, heads=4):
@@ -29,16 +30,32 @@ def test_matrices_are_split_and_norms_are_not():
     assert numbers(same[0]) == numbers(whole)
 
 
-def test_tokens_are_shared_within_the_blocks_alone():
-    some, seen = blocks(), []
-    for block in some:
-        block.norm_mlp.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
-    split_tokens(some, 3)
-    tokens = torch.rand(2, 7, 24)
-    for block in some:
-        tokens = block(tokens)
-    assert seen == [(2, 3, 24)] * 2
-    assert tokens.shape == (2, 7, 24)
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, {"aggregate": [26], "blocks": [26, 26], "decode": [26]}),
+        # 77 patches, of which compression leaves fewer tokens
+        ({"compression": 2.0}, {"aggregate": [77], "blocks": [13, 13], "decode": [26]}),
+    ],
+)
+def test_tokens_are_shared_from_the_variables_to_the_painted_cells(settings, wanted):
+    model, seen = model_of(torch.float32, patch=1, **settings), {}
+    trunk = model.trunk
+
+    def look(name, module):
+        def note(_, given, __):
+            seen.setdefault(name, []).append(given[0].shape[1])
+
+        module.register_forward_hook(note)
+
+    look("aggregate", trunk.aggregate.project)
+    for block in trunk.blocks:
+        look("blocks", block.norm_mlp)
+    look("decode", trunk.decode.hidden[0])
+    split_tokens(trunk, 3)
+    sample = sample_of(torch.float32)
+    assert model.predict(**sample).fine.shape == (2, 2, 21, 33)
+    assert seen == wanted
 
 
 @pytest.mark.parametrize("kind", ["none", "selective", "full"])
