@@ -39,9 +39,10 @@ class Trunk(nn.Module):
     ----------
     own
         From the number of patches to those whose tokens this process works on: all of them, or what
-        training puts there where processes share tokens that are not compressed.
+        training puts there where processes share tokens; those of compressed ones are all.
     split, join
-        Around the blocks: nothing, or what training puts there where processes share tokens.
+        Around the blocks, of tokens that are compressed: nothing, or what training puts there where
+        processes share them.
 
     References
     ----------
@@ -160,14 +161,15 @@ class Trunk(nn.Module):
         # each leaf lies at its own centre
         place = _at(latitude, tree.centre[..., 0]), _at(longitude, tree.centre[..., 1])
         tokens = tokens + self.position(*place, known) + resolution
-        return self.compression.expand(self._encode(self.split(tokens), lengths), tree, own)
+        tokens = self.join(self._encode(self.split(tokens), lengths))
+        return self.compression.expand(tokens, tree, own)
 
     def _encode(
         self, tokens: Float[Tensor, "B n D"], lengths: list[int] | None = None
     ) -> Float[Tensor, "B n D"]:
         for block in self.blocks:
             tokens = block(tokens, lengths)
-        return self.join(self.norm(tokens))
+        return self.norm(tokens)
 
     def _noise(self, noise: Tensor | None, fields: Tensor) -> Tensor | None:
         if not self.has_members:
