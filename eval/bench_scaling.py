@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def cut(options: argparse.Namespace) -> None:
-    """Time the steps of the first of so many processes, communication cut out."""
+    """Time the steps of the first of so many processes, the others being echoes of it."""
     device = choose_device("auto")
     pace = pace_of(options)
     for world in options.processes:

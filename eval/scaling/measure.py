@@ -129,7 +129,7 @@ class Bench:
             times = run.times_ms(REPEATS // 2, 2)
             return {"ms": statistics.median(times), "all_ms": [times], **profile(run)}
 
-        held_bytes(self.device)  # what it took to build is over
+        reset(self.device)  # of what it took to build
         row |= timed()
         row["gib"] = peak_gib(self.device)
         if self.pace is None:

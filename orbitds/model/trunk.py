@@ -124,9 +124,9 @@ class Trunk(nn.Module):
         resolution = self.resolution(spacing_km, self._noise(noise, fields))
         known = self.position.known(len(fields), place_known)
         if self.compression is None:
-            own = self.own(rows * columns)
-            tokens = self.aggregate(fields, variables, own)  # B n D
-            place = _patches(axes, rows, columns, own)
+            patches = self.own(rows * columns)
+            tokens = self.aggregate(fields, variables, patches)  # B n D
+            place = _patches(axes, rows, columns, patches)
             tokens = self._encode(tokens + self.position(*place, known) + resolution)
         else:
             own, image = self.aggregate.with_image(fields, variables)

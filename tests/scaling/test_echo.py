@@ -52,23 +52,20 @@ def _paced(_rank):
         "reduce_scatter": lambda: reduce_scatter(own, gathered),
         "all_to_all": lambda: dist.all_to_all_single(torch.empty_like(own), own),
     }
-    told = {}
     with among(4), at_pace(Pace(NETWORK, 1)):
-        for operation, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            told[operation] = time.perf_counter() - begin
+        told = {operation: _seconds(call) for operation, call in calls.items()}
         with at_pace(None):
-            told["at once"] = _seconds(own)
+            told["at once"] = _seconds(calls["all_reduce"])
     with among(4):
         dist.all_reduce(own)
-        told["step"] = steps_at_pace(Pace(NETWORK, 1), lambda: [_seconds(own)])[0]
+        steps = steps_at_pace(Pace(NETWORK, 1), lambda: [_seconds(calls["all_reduce"])])
+        told["step"] = steps[0]
     return told
 
 
-def _seconds(own):
+def _seconds(call):
     begin = time.perf_counter()
-    dist.all_reduce(own)
+    call()
     return time.perf_counter() - begin
 
 
@@ -88,13 +85,12 @@ def _held(_rank):
     """Tell the time of sums on a GPU, of what is beside them, and what a stream waits for."""
     network = NETWORK._replace(host=Link(1e-3, 100e9), memory_bytes_per_s=3e12)
     own = torch.randn(2**22, device="cuda")
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(3)]
+    begin, beside, end = (torch.cuda.Event(enable_timing=True) for _ in range(3))
     told = []
     with among(2), at_pace(Pace(network, 8)):
         dist.all_reduce(own)  # its kernel is compiled
-        work = dist.all_reduce(own, async_op=True)
         torch.cuda.synchronize()
-        for begin, beside, end in [events] * 3:
+        for _ in range(3):
             begin.record()
             work = dist.all_reduce(own, async_op=True)
             assert work is not None

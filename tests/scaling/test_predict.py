@@ -37,7 +37,8 @@ def test_what_is_predicted_for_two_is_near_what_was_measured(model):
         for case in ("tiles", "fsdp"):
             one = found[case]
             assert one.measured is not None
-            assert one.low <= one.high
+            # copies have two bounds on two as well
+            assert one.low == one.high or (case == "tiles" and one.low < one.high)
             assert abs(one.low - one.measured) < 0.02
 
 
