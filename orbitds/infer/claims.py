@@ -3,7 +3,10 @@
 import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+from orbitds.infer.notes import LOCK
 
 # What is locked besides units: putting a job in place, putting its output in place, being there.
 BEGIN, END, PRESENCE = range(3)
@@ -29,6 +32,25 @@ class Claims:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._descriptor = None if path is None else os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+    @classmethod
+    def within(cls, folder: Path) -> "Claims":
+        """Return claims on a file in a folder, both of which are made if they are not there.
+
+        Raises
+        ------
+        OSError
+            If that fails; it names the file or the folder.
+        """
+        while True:
+            with suppress(FileExistsError):
+                folder.mkdir()
+            try:
+                return cls(folder / LOCK)
+            except FileNotFoundError:
+                if folder.is_symlink():  # to nowhere: nobody removes it meanwhile
+                    raise
+                # a job was finished, and its folder is gone since it was there
 
     def is_current(self) -> bool:
         """Whether the file still lies under its name: that of a finished job is gone."""

@@ -60,10 +60,22 @@ class Manifest:
             record = _json(self.notes.read(f"{UNITS}/{name}"))
             if suffix != "json" or not stem.isdigit() or int(stem) >= units or record is None:
                 continue
-            files = record["files"]
-            if size is None or all(size(name) == file["bytes"] for name, file in files.items()):
+            if size is None or _has_files(record, size):
                 found[int(stem)] = record
         return found
+
+    def is_finished(self, number: int, size: Callable[[str], int | None]) -> bool:
+        """Whether a unit was written down, and its files have the bytes that it says.
+
+        Parameters
+        ----------
+        number
+            Of the unit.
+        size
+            Gives bytes of a file of values.
+        """
+        record = self.record(number)
+        return record is not None and _has_files(record, size)
 
     def finish(self, number: int, files: Mapping[str, Any], **told: Any) -> None:  # noqa: ANN401
         """Write down that a unit is finished; its files are on the disk before."""
@@ -98,6 +110,10 @@ def _told(part: str, before: object, now: object) -> str:
     if any(len(text) > 60 for text in texts):
         return part
     return f"{part} {texts[1]} (it was {texts[0]})"
+
+
+def _has_files(record: Mapping[str, Any], size: Callable[[str], int | None]) -> bool:
+    return all(size(name) == file["bytes"] for name, file in record["files"].items())
 
 
 def _name(number: int) -> str:

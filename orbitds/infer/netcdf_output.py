@@ -14,9 +14,9 @@ from xarray.backends import NetCDF4DataStore
 from orbitds.infer.claims import Claims
 from orbitds.infer.job import Job
 from orbitds.infer.manifest import Manifest
-from orbitds.infer.notes import LOCK, LocalNotes
+from orbitds.infer.notes import LocalNotes
 from orbitds.infer.units import Unit
-from orbitds.infer.writers import beside, has_form, note_file, remove
+from orbitds.infer.writers import beside, file_size, has_form, note_file, remove
 from orbitds.output import flush_folder, naming
 from orbitds.sources import open_files
 
@@ -46,8 +46,7 @@ class NetcdfOutput:
 
     def claims(self) -> Claims:
         """Make room for the notes; return the locks of this process."""
-        self.notes.path.mkdir(exist_ok=True)
-        return Claims(self.notes.path / LOCK)
+        return Claims.within(self.notes.path)
 
     def exists(self) -> str | None:
         """Return what lies already where the output belongs, if something does."""
@@ -88,8 +87,7 @@ class NetcdfOutput:
 
     def size(self, name: str) -> int | None:
         """Return the bytes of a file of values; None if it is not there."""
-        path = self.notes.path / name
-        return path.stat().st_size if path.is_file() else None
+        return file_size(self.notes.path / name)
 
     def finish(self, fine: xr.Dataset, manifest: Manifest, *, overwrite: bool) -> None:
         """Put the files together and in their places; goes on where it was interrupted."""

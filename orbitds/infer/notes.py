@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -94,10 +95,11 @@ class LocalNotes:
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder within."""
-        path = self.path / folder
-        if not path.is_dir():
+        try:
+            names = [path.name for path in (self.path / folder).iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
+        return sorted(name for name in names if not name.startswith("."))
 
     def clear(self) -> None:
         """Remove all files but locks, that on the whole job first."""
@@ -111,7 +113,9 @@ class LocalNotes:
     def remove(self) -> None:
         """Remove the folder, the file on the whole job first: without it there is no job."""
         (self.path / JOB).unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=not self.path.exists())
+        while self.path.exists():
+            with suppress(FileNotFoundError):  # of a file that another process removed
+                shutil.rmtree(self.path)
 
 
 class RemoteNotes:
@@ -161,7 +165,8 @@ class RemoteNotes:
         """Remove all objects, that on the whole job first."""
         self.files.invalidate_cache()
         for name in sorted(self.files.find(self.path), key=lambda name: not name.endswith(JOB)):
-            self.files.rm_file(name)
+            with suppress(FileNotFoundError):  # another process removed it
+                self.files.rm_file(name)
 
     def remove(self) -> None:
         """Remove all objects, that on the whole job first: without it there is no job."""

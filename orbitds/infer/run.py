@@ -16,7 +16,7 @@ from orbitds.config import InferConfig
 from orbitds.data.door import declared_missing
 from orbitds.data.layout import MEMBER
 from orbitds.data.values import Missing
-from orbitds.infer.claims import END
+from orbitds.infer.claims import BEGIN, END, PRESENCE
 from orbitds.infer.distribution import SPREAD
 from orbitds.infer.engine import Computed
 from orbitds.infer.entry import Entry, enter_job, told_of
@@ -146,9 +146,10 @@ def _carried_out(job: Job, output: Output, entry: Entry, share: Share, spent: Sp
         _check_failures(job, entry, spent, finished)
         seams = _seams(job, entry)
         is_whole = len(finished) == count and entry.claims.take(END)
-        if is_whole and manifest.begun() is not None:
+        if is_whole and entry.claims.is_current() and manifest.begun() is not None:
             fine = told_of(job, entry.settled)
             output.finish(fine, manifest, overwrite=entry.settled["overwrite"])
+            entry.claims.wait(BEGIN)  # whoever comes waits, and finds either the notes or none
             manifest.notes.remove()
     seconds = time.monotonic() - started
     return summary_of(
@@ -179,7 +180,7 @@ def _work(
     signals: Signals,
 ) -> None:
     own = [number for number in share.of(len(job.units)) if number not in finished]
-    units = _claimed(job, entry, own)
+    units = _claimed(job, output, entry, own)
     if "empty" in entry.settled:
         empty = np.isin(np.arange(job.units.times), entry.settled["empty"])
         job.engine.empty_times = empty
@@ -215,15 +216,16 @@ def _work(
         )
 
 
-def _claimed(job: Job, entry: Entry, numbers: list[int]) -> Iterator[Unit]:
+def _claimed(job: Job, output: Output, entry: Entry, numbers: list[int]) -> Iterator[Unit]:
     """Yield units that no other process is at, and that none has finished meanwhile."""
-    damaged = {number for number in numbers if entry.manifest.record(number) is not None}
     for number in numbers:
-        if not (entry.claims.is_current() and entry.claims.take_unit(number)):
+        if not entry.claims.take_unit(number):
             continue
-        if number not in damaged and entry.manifest.record(number) is not None:
+        if entry.manifest.is_finished(number, output.size):
             entry.claims.release_unit(number)
             continue
+        if _is_over(output, entry):
+            return
         yield job.units[number]
 
 
@@ -231,10 +233,17 @@ def _finished(job: Job, output: Output, entry: Entry) -> set[int]:
     """Return the numbers of the units that are finished."""
     count = len(job.units)
     records = entry.manifest.records(count, output.size)
-    # asked afterwards: an output that was put in its place has none of the files any more
-    if entry.manifest.is_ending or entry.manifest.begun() is None:
-        return set(range(count))
-    return set(records)
+    return set(range(count)) if _is_over(output, entry) else set(records)
+
+
+def _is_over(output: Output, entry: Entry) -> bool:
+    """Whether the output is being put in its place, or is there.
+
+    It is asked after units: then they have none of their files any more.
+    """
+    if entry.manifest.is_ending:
+        return True
+    return entry.manifest.begun() is None and output.exists() is not None
 
 
 def _left(job: Job, entry: Entry, reason: str) -> Left:
@@ -247,8 +256,9 @@ def _left(job: Job, entry: Entry, reason: str) -> Left:
 
 def _leave_in_order(job: Job, output: Output, entry: Entry, share: Share) -> None:
     """After an error: say what is kept of the job; remove one of which nothing is finished."""
+    entry.claims.wait(BEGIN)  # nobody joins meanwhile
     done = len(entry.manifest.records(len(job.units)))
-    if done or not share.is_alone:
+    if done or not share.is_alone or not entry.claims.take(PRESENCE):
         sys.stderr.write(
             f"kept {done} of {len(job.units)} units in {entry.manifest.notes}: the same command "
             "with --resume goes on\n"

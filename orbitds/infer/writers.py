@@ -113,6 +113,14 @@ def note_file(path: Path, root: Path) -> dict[str, Any]:
     return {"bytes": size, "sha256": digest}
 
 
+def file_size(path: Path) -> int | None:
+    """Return the bytes of a file; None if it is not there."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def remove(paths: Iterable[Path]) -> None:
     """Remove files and folders, if they are there."""
     for path in paths:

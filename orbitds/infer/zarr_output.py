@@ -19,9 +19,9 @@ from orbitds.infer.claims import Claims
 from orbitds.infer.encoding import LARGEST_CHUNK
 from orbitds.infer.job import Job
 from orbitds.infer.manifest import Manifest
-from orbitds.infer.notes import LOCK, LocalNotes, Notes, RemoteNotes
+from orbitds.infer.notes import LocalNotes, Notes, RemoteNotes
 from orbitds.infer.units import Unit
-from orbitds.infer.writers import beside, has_form, note_file, remove
+from orbitds.infer.writers import beside, file_size, has_form, note_file, remove
 from orbitds.output import flush_folder, naming
 from orbitds.sources import address, open_file
 
@@ -63,8 +63,7 @@ class ZarrOutput:
         """Make room for the notes; return the locks of this process."""
         if not isinstance(self.notes, LocalNotes):
             return Claims(None)
-        self.notes.path.mkdir(exist_ok=True)
-        return Claims(self.notes.path / LOCK)
+        return Claims.within(self.notes.path)
 
     def exists(self) -> str | None:
         """Return what lies already where the output belongs, if something does."""
@@ -117,8 +116,7 @@ class ZarrOutput:
     def size(self, name: str) -> int | None:
         """Return the bytes of a file of values; None if it is not there."""
         if self._url is None:
-            path = self._partial / name
-            return path.stat().st_size if path.is_file() else None
+            return file_size(self._partial / name)
         try:
             return int(self._files.size(f"{self._root}/{name}"))
         except FileNotFoundError:

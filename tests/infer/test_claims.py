@@ -76,6 +76,35 @@ def test_a_file_that_is_gone_is_not_current(tmp_path):
     claims.close()
 
 
+def test_a_folder_that_goes_while_a_lock_is_made(tmp_path, monkeypatch):
+    """Another process finishes its job between both steps: the folder is made anew."""
+    folder, open_file = tmp_path / "job", os.open
+
+    def after_another(*arguments):
+        monkeypatch.setattr(os, "open", open_file)
+        folder.rmdir()
+        return open_file(*arguments)
+
+    monkeypatch.setattr(os, "open", after_another)
+    claims = Claims.within(folder)
+    assert claims.is_current()
+    claims.close()
+    again = Claims.within(folder)
+    assert again.is_current()
+    again.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        Claims.within(tmp_path / "gone" / "job")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        Claims.within(tmp_path / "file")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match="link"):
+        Claims.within(tmp_path / "link")
+
+
 def test_without_locks_every_claim_is_granted(tmp_path, monkeypatch):
     import fcntl
 

@@ -32,6 +32,7 @@ def test_only_whole_units_count(tmp_path):
     sizes = {"c/0": 5, "c/2": 4}
     assert set(job.records(3)) == {0, 2}
     assert set(job.records(4, sizes.get)) == {0}
+    assert [job.is_finished(number, sizes.get) for number in range(5)] == [True, *[False] * 4]
 
 
 def test_what_differs_is_said():

@@ -55,6 +55,26 @@ def test_a_lock_stays_where_it_is_when_the_others_go(tmp_path):
     assert [path.name for path in notes.path.iterdir()] == [LOCK]
 
 
+def test_two_processes_remove_the_same(notes, monkeypatch):
+    """One finds that files are gone which it was about to remove."""
+    for number in range(3):
+        notes.write(f"units/{number}.json", b"one")
+    notes.write(JOB, b"{}")
+    module, name = (os, "unlink") if isinstance(notes, LocalNotes) else (notes.files, "rm_file")
+    remove = getattr(module, name)
+
+    def after_another(file, **options):
+        if not str(file).endswith(JOB):
+            monkeypatch.setattr(module, name, remove)
+            notes.remove()
+        remove(file, **options)
+
+    monkeypatch.setattr(module, name, after_another)
+    notes.remove()
+    assert getattr(module, name) is remove
+    assert not notes.exist()
+
+
 def test_a_full_disk_leaves_the_earlier_file_and_no_other(tmp_path, monkeypatch):
     notes = LocalNotes(tmp_path)
     notes.write("a", b"before")

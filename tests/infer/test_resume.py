@@ -12,7 +12,10 @@ import pytest
 import xarray as xr
 
 from orbitds import cli
+from orbitds.config import InferConfig
 from orbitds.infer import job
+from orbitds.infer.claims import Claims
+from orbitds.infer.run import run
 from orbitds.stop import EXIT_CODE
 from tests.forking import begin, ended
 
@@ -37,12 +40,12 @@ class Starter:
     """Starts inference in processes of its own."""
 
     def __init__(self, checkpoint):
-        self._checkpoint = str(checkpoint)
+        self.checkpoint = str(checkpoint)
 
     def start(self, folder, *flags, environment=None):
         """Start inference of the coarse.nc beside a folder into the folder; return the process."""
         output, *flags = flags
-        arguments = ["infer", str(folder.parent / "coarse.nc"), "--checkpoint", self._checkpoint]
+        arguments = ["infer", str(folder.parent / "coarse.nc"), "--checkpoint", self.checkpoint]
         arguments += ["--output", str(folder / output), "--device", "cpu", *flags]
         log = folder.parent / f"{folder.name}.log"
         return begin(carry_out, arguments, ONE_TIME, log=log, environment=environment or {})
@@ -153,6 +156,37 @@ def test_processes_that_share_are_killed_too(starter, place, form):
         log = folder.with_suffix(".log")
         assert [ended(process) for process in processes] == [0, 0], log.read_text()
         assert contents(folder) == wanted
+
+
+@pytest.mark.parametrize("form", ["zarr", "netcdf"])
+def test_others_finish_before_the_first_unit(starter, place, monkeypatch, form):
+    """Their output is in its place, and its notes gone, when this process asks for a unit."""
+    wanted, _ = whole(starter, place, FORMATS[form])
+    folder = place / "late"
+    folder.mkdir()
+    name = FORMATS[form][0]
+    config = InferConfig(
+        input=str(place / "coarse.nc"),
+        checkpoint=starter.checkpoint,
+        output=folder / name,
+        device="cpu",
+        share="1/2",
+    )
+    take_unit, asked = Claims.take_unit, []
+
+    def take_unit_late(claims, number):
+        if not asked:
+            for share in ("1/2", "2/2"):
+                assert starter.run(folder, name, "--share", share) == 0
+        asked.append(number)
+        return take_unit(claims, number)
+
+    monkeypatch.setattr(job, "UNIT_BYTES", ONE_TIME)
+    monkeypatch.setattr(Claims, "take_unit", take_unit_late)
+    summary = run(config)
+    assert (summary.done, summary.is_whole) == (0, True)
+    assert asked == [0]
+    assert contents(folder) == wanted
 
 
 def test_the_same_command_twice_at_once(starter, place):

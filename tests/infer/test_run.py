@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import tracemalloc
 
@@ -14,6 +16,8 @@ import xarray as xr
 
 from orbitds.config import InferConfig
 from orbitds.infer import run as running
+from orbitds.infer.claims import BEGIN, PRESENCE
+from orbitds.infer.notes import LOCK, LocalNotes
 from orbitds.infer.run import plan, run
 from orbitds.stop import Left
 
@@ -510,6 +514,85 @@ def test_a_share_tells_that_others_have_work_left(config, small, tmp_path):
     assert "3 of 6 units are finished; the process that does the last one" in summary.describe()
     summary = run(config(ds=None, share="2/2"))
     assert (summary.is_whole, summary.finished, summary.done) == (True, 6, 3)
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from orbitds.infer.claims import Claims
+claims = Claims(Path(sys.argv[1]))
+print(claims.take(int(sys.argv[2])) if sys.argv[3] == "take" else claims.join(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other():
+    """Another process that claims a place of a job, and holds it until the test ends."""
+    processes = []
+
+    def claim(lock, place, how="take"):
+        command = [sys.executable, "-c", HOLDS, str(lock), str(place), how]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process.stdout.readline().strip() == "True"
+
+    yield claim
+    for process in processes:
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_enters_a_job_while_its_notes_are_removed(
+    config, small, tmp_path, monkeypatch, name, other
+):
+    remove, entered = LocalNotes.remove, []
+
+    def asked(notes):
+        entered.append(other(notes.path / LOCK, BEGIN))
+        remove(notes)
+
+    monkeypatch.setattr(LocalNotes, "remove", asked)
+    assert run(config(name)).is_whole
+    assert entered == [False]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["coarse.nc", name]
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_an_error_removes_a_job_of_which_nobody_does_anything(
+    config, small, tmp_path, monkeypatch, capsys, other, is_alone
+):
+    """The same command runs twice, and has come to an end once before any unit was finished."""
+    from orbitds.infer.engine import Engine
+
+    def fail(engine, block, unit):
+        if not is_alone:
+            assert other(tmp_path / ".fine.zarr.job" / LOCK, PRESENCE, "join")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Engine, "compute", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        run(config("fine.zarr", resume=True))
+    assert (tmp_path / ".fine.zarr.job" / "job.json").exists() is not is_alone
+    assert (tmp_path / ".fine.zarr.partial").exists() is not is_alone
+    assert ("kept 0 of 6 units" in capsys.readouterr().err) is not is_alone
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notes_that_are_deleted_at_the_end_are_missed(config, small, tmp_path, monkeypatch, name):
+    """What another process finished is told from what somebody removed: its output is there."""
+
+    def delete(*arguments):
+        work(*arguments)
+        shutil.rmtree(tmp_path / f".{name}.job")
+
+    work = running._work
+    monkeypatch.setattr(running, "_work", delete)
+    with pytest.raises(FileNotFoundError, match="got 6 of them removed or changed meanwhile"):
+        run(config(name))
+    assert not (tmp_path / name).exists()
 
 
 # --- behind an address ---
