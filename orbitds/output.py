@@ -1,8 +1,9 @@
 """Where results may be written, asked beforehand; what is written is brought onto the disk."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -52,6 +53,15 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is None or error.filename:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders, if they are there; other processes may do the same."""
+    for path in paths:
+        while path.is_dir():
+            with suppress(FileNotFoundError):  # of what is within: another process was first
+                shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def flush_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orbitds.output import check_place, flush_folder, naming
+from orbitds.output import check_place, flush_folder, naming, remove
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "b.nc"])
@@ -52,3 +52,10 @@ def test_a_folder_that_is_not_there_has_no_names_to_flush(tmp_path):
     flush_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         flush_folder(tmp_path / "none")
+
+
+def test_what_is_there_is_removed(tmp_path):
+    (tmp_path / "folder" / "in").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    remove(tmp_path / name for name in ("folder", "file", "none"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,15 +1,17 @@
 """Small files of a job, each whole or not there: in a folder, or behind an address."""
 
+import errno
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from orbitds.output import flush_folder, naming
+from orbitds.output import flush_folder, naming, remove
 
 # The file on the whole job, and that whose bytes are locked.
 JOB, LOCK = "job.json", "lock"
+# How systems say that a folder is gone already, or that something is in it.
+_STAYS = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)
 
 
 @runtime_checkable
@@ -104,18 +106,22 @@ class LocalNotes:
     def clear(self) -> None:
         """Remove all files but locks, that on the whole job first."""
         (self.path / JOB).unlink(missing_ok=True)
-        for path in self.path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
+        with suppress(FileNotFoundError):  # the folder
+            remove(path for path in self.path.iterdir() if path.name != LOCK)
 
     def remove(self) -> None:
-        """Remove the folder, the file on the whole job first: without it there is no job."""
-        (self.path / JOB).unlink(missing_ok=True)
-        while self.path.exists():
-            with suppress(FileNotFoundError):  # of a file that another process removed
-                shutil.rmtree(self.path)
+        """Remove the folder, the file on the whole job first: without it there is no job.
+
+        The file whose bytes are locked goes last. Who has it open by then sees that it is gone,
+        and who makes another one has the folder for a job of their own: it stays.
+        """
+        self.clear()
+        remove([self.path / LOCK])
+        try:
+            self.path.rmdir()
+        except OSError as error:
+            if error.errno not in _STAYS:
+                raise
 
 
 class RemoteNotes:

@@ -3,8 +3,7 @@
 import hashlib
 import mmap
 import os
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -119,15 +118,6 @@ def file_size(path: Path) -> int | None:
         return path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def remove(paths: Iterable[Path]) -> None:
-    """Remove files and folders, if they are there."""
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def has_form(found: xr.Dataset, fine: xr.Dataset) -> bool:

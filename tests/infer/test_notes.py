@@ -60,7 +60,8 @@ def test_two_processes_remove_the_same(notes, monkeypatch):
     for number in range(3):
         notes.write(f"units/{number}.json", b"one")
     notes.write(JOB, b"{}")
-    module, name = (os, "unlink") if isinstance(notes, LocalNotes) else (notes.files, "rm_file")
+    is_local = isinstance(notes, LocalNotes)
+    module, name = (os, "unlink") if is_local else (notes.files, "rm_file")
     remove = getattr(module, name)
 
     def after_another(file, **options):
@@ -73,6 +74,28 @@ def test_two_processes_remove_the_same(notes, monkeypatch):
     notes.remove()
     assert getattr(module, name) is remove
     assert not notes.exist()
+
+
+def test_a_job_that_begins_while_another_is_removed_stays(tmp_path, monkeypatch):
+    """Its process comes between the last file and the folder."""
+    notes = LocalNotes(tmp_path / "job")
+    notes.path.mkdir()
+    notes.write("units/1.json", b"one")
+    (notes.path / LOCK).touch()
+    rmdir = os.rmdir
+
+    def after_another(path, **options):
+        if os.fspath(path) == str(notes.path):
+            (notes.path / LOCK).write_bytes(b"another")
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", after_another)
+    notes.remove()
+    assert [path.name for path in notes.path.iterdir()] == [LOCK]
+    assert (notes.path / LOCK).read_bytes() == b"another"
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    notes.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_earlier_file_and_no_other(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orbitds.infer.writers import beside, check_output, has_form, note_file, remove
+from orbitds.infer.writers import beside, check_output, has_form, note_file
 
 
 def test_outputs_that_cannot_be_are_refused_early(tmp_path):
@@ -40,13 +40,6 @@ def test_a_file_is_noted_with_its_hash(tmp_path):
     path.write_bytes(b"values")
     wanted = {"bytes": 6, "sha256": hashlib.sha256(b"values").hexdigest()}
     assert note_file(path, tmp_path) == wanted
-
-
-def test_what_is_there_is_removed(tmp_path):
-    (tmp_path / "folder" / "in").mkdir(parents=True)
-    (tmp_path / "file").touch()
-    remove(tmp_path / name for name in ("folder", "file", "none"))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_form_of_an_output():
