@@ -274,8 +274,8 @@ def test_a_dry_run_writes_nothing(config, tmp_path, small):
 # --- unfinished jobs ---
 
 
-def interrupted(config, monkeypatch):
-    """Begin a job that is left by Ctrl-C when three units are on the disk and noted."""
+def after_three(monkeypatch, act):
+    """Do something before the fourth unit is computed, when three are on the disk and noted."""
     from orbitds.infer.engine import Engine
     from orbitds.infer.manifest import Manifest
 
@@ -286,16 +286,25 @@ def interrupted(config, monkeypatch):
         finish(*arguments, **options)
         noted.release()
 
-    def fail(engine, block, unit):
+    def act_before(engine, block, unit):
         if len(done) == 3:
             assert all(noted.acquire(timeout=60) for _ in done)
-            raise KeyboardInterrupt
+            act()
         done.append(unit)
         return compute(engine, block, unit)
 
+    monkeypatch.setattr(Engine, "compute", act_before)
+    monkeypatch.setattr(Manifest, "finish", finish_and_tell)
+
+
+def interrupted(config, monkeypatch):
+    """Begin a job that is left by Ctrl-C when three units are on the disk and noted."""
+
+    def stop():
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr(Engine, "compute", fail)
-        patched.setattr(Manifest, "finish", finish_and_tell)
+        after_three(patched, stop)
         with pytest.raises(Left) as ended:
             run(config)
     return str(ended.value)
@@ -443,43 +452,27 @@ def test_a_disk_that_is_really_full(config, small, tmp_path, name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("what", ["partial", "job", "all"])
 def test_a_folder_that_is_deleted_meanwhile(config, monkeypatch, small, tmp_path, name, what):
-    from orbitds.infer.engine import Engine
-
     place = tmp_path / "place"
     place.mkdir()
     told = config(output=place / name)
-    compute = Engine.compute
-
-    def delete(engine, block, unit):
-        if unit.number == 3 and (name, what) != ("fine.nc", "partial"):
-            gone = place if what == "all" else place / f".{name}.{what}"
-            gone.rename(tmp_path / "gone")
-        return compute(engine, block, unit)
-
-    monkeypatch.setattr(Engine, "compute", delete)
     if (name, what) == ("fine.nc", "partial"):  # it has none before the end
         assert run(told).is_whole
         return
+    gone = place if what == "all" else place / f".{name}.{what}"
+    after_three(monkeypatch, lambda: gone.rename(tmp_path / "gone"))
     with pytest.raises(OSError, match=r"No such file or directory: '.*place/\.fine"):
         run(told)
     assert not told.output.exists()
 
 
 def test_files_that_are_deleted_meanwhile(config, monkeypatch, small, tmp_path):
-    from orbitds.infer.engine import Engine
-
-    told, compute = config("fine.nc"), Engine.compute
-
-    def delete(engine, block, unit):
-        if unit.number == 5:
-            (tmp_path / ".fine.nc.job" / "parts" / "00000001-eastward_wind.npy").unlink()
-        return compute(engine, block, unit)
-
-    monkeypatch.setattr(Engine, "compute", delete)
-    with pytest.raises(FileNotFoundError, match="got 1 of them removed or changed meanwhile"):
-        run(told)
+    told = config("fine.nc")
+    part = tmp_path / ".fine.nc.job" / "parts" / "00000001-eastward_wind.npy"
+    with monkeypatch.context() as patched:
+        after_three(patched, part.unlink)
+        with pytest.raises(FileNotFoundError, match="got 1 of them removed or changed meanwhile"):
+            run(told)
     assert not told.output.exists()
-    monkeypatch.setattr(Engine, "compute", compute)
     assert run(told.model_copy(update={"resume": True})).done == 1
 
 
