@@ -1,8 +1,10 @@
 """Run a function in several processes that talk to each other."""
 
 import os
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from queue import Empty
 
 import torch
@@ -42,6 +44,14 @@ def run(function: Callable, world: int, *arguments):
             process.join(timeout=10 if len(given) == world else 0)
             process.kill()
     return [given[rank] for rank in range(world)]
+
+
+def wait_for(*files: Path, timeout_s: float = 60) -> None:
+    """Wait until files are there, by which other processes tell that they have come so far."""
+    end = time.monotonic() + timeout_s
+    while not all(file.exists() for file in files):
+        assert time.monotonic() < end, f"none of {files} after {timeout_s} s"
+        time.sleep(0.001)
 
 
 def _own(rank):

@@ -1,13 +1,11 @@
 """What processes settle among themselves."""
 
-import time
-
 import pytest
 import torch.distributed as dist
 
 from orbitds.train.launch import ALONE, launched
 from orbitds.train.together import Together, attempt
-from tests.distributed.processes import run
+from tests.distributed.processes import run, wait_for
 
 
 def _fail(*told):
@@ -30,7 +28,7 @@ def test_alone():
             call(_fail, "gone")
 
 
-def _settle(rank):
+def _settle(rank, folder):
     with launched("cpu") as (launch, _):
         together = Together(launch, dist.group.WORLD)
         assert together.gather(rank) == [0, 1, 2]
@@ -50,14 +48,13 @@ def _settle(rank):
         answers = []
         for turn in range(3):
             if rank == 2 and turn == 0:
-                time.sleep(0.5)
-            started = time.monotonic()
+                wait_for(folder / "0", folder / "1")
             together.ask(ready=turn >= rank)
-            assert time.monotonic() - started < 0.4
+            (folder / str(rank)).touch()
             answers.append(together.answer())
         return answers
 
 
 @pytest.mark.distributed
-def test_three_processes():
-    assert run(_settle, 3) == [[False, False, True]] * 3
+def test_three_processes(tmp_path):
+    assert run(_settle, 3, tmp_path) == [[False, False, True]] * 3
