@@ -1,6 +1,5 @@
 """The main job on the embedded data, through the doors users have."""
 
-import shutil
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from orbitds.eval.maps import draw_bias, draw_maps
 from orbitds.eval.report import FILES as REPORT
 from orbitds.eval.report import Table, show
 from orbitds.infer import run as infer
+from orbitds.output import remove
 from orbitds.periods import told
 from orbitds.train import loop
 from orbitds.train.keep import export
@@ -95,8 +95,7 @@ def _clear(output: Path, *, overwrite: bool) -> None:
             f"Wanted a folder without an earlier demo, got {output} with {earlier[0].name}. "
             "Choose another one with --output, or replace it with --overwrite."
         )
-    for path in earlier:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    remove(earlier)
     output.mkdir(parents=True, exist_ok=True)
 
 

@@ -55,6 +55,14 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def file_size(path: Path) -> int | None:
+    """Return the bytes of a file; None if it is not there."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def remove(paths: Iterable[Path]) -> None:
     """Remove files and folders, if they are there; other processes may do the same."""
     for path in paths:

@@ -11,6 +11,7 @@ from typing import Any
 
 from orbitds.data.skeleton import replace_file
 from orbitds.data.store import GROUPS, MANIFEST
+from orbitds.output import file_size
 
 FOLDER = ".finished"
 
@@ -84,8 +85,7 @@ class Journal:
         return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
     def _size(self, name: str) -> int | None:
-        path = self.store / name
-        return path.stat().st_size if path.is_file() else None
+        return file_size(self.store / name)
 
     def _sync(self, name: str) -> dict[str, Any]:
         """Bring a file onto the disk; return its size and hash."""

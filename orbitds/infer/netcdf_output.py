@@ -16,8 +16,8 @@ from orbitds.infer.job import Job
 from orbitds.infer.manifest import Manifest
 from orbitds.infer.notes import LocalNotes
 from orbitds.infer.units import Unit
-from orbitds.infer.writers import beside, file_size, has_form, note_file
-from orbitds.output import flush_folder, naming, remove
+from orbitds.infer.writers import beside, has_form, note_file
+from orbitds.output import file_size, flush_folder, naming, remove
 from orbitds.sources import open_files
 
 PARTS, ASSEMBLED = "parts", "assembled"

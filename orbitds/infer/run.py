@@ -224,7 +224,7 @@ def _claimed(job: Job, output: Output, entry: Entry, numbers: list[int]) -> Iter
         if entry.manifest.is_finished(number, output.size):
             entry.claims.release_unit(number)
             continue
-        if _is_over(output, entry):
+        if not entry.claims.is_current() or _is_over(output, entry):
             return
         yield job.units[number]
 

@@ -112,14 +112,6 @@ def note_file(path: Path, root: Path) -> dict[str, Any]:
     return {"bytes": size, "sha256": digest}
 
 
-def file_size(path: Path) -> int | None:
-    """Return the bytes of a file; None if it is not there."""
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def has_form(found: xr.Dataset, fine: xr.Dataset) -> bool:
     """Whether a dataset has the variables, axes and attributes of an output."""
     return (

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -15,6 +16,8 @@ from orbitds import cli
 from orbitds.config import InferConfig
 from orbitds.infer import job
 from orbitds.infer.claims import Claims
+from orbitds.infer.manifest import Manifest
+from orbitds.infer.notes import JOB, LocalNotes
 from orbitds.infer.run import run
 from orbitds.stop import EXIT_CODE
 from tests.forking import begin, ended
@@ -159,8 +162,12 @@ def test_processes_that_share_are_killed_too(starter, place, form):
 
 
 @pytest.mark.parametrize("form", ["zarr", "netcdf"])
-def test_others_finish_before_the_first_unit(starter, place, monkeypatch, form):
-    """Their output is in its place, and its notes gone, when this process asks for a unit."""
+@pytest.mark.parametrize("is_begun_anew", [False, True])
+def test_others_finish_before_the_first_unit(starter, place, monkeypatch, form, is_begun_anew):
+    """Their output is in its place, and its notes gone, when this process asks for a unit.
+
+    Or there are notes again, of a job that was begun since then: it is not this one's.
+    """
     wanted, _ = whole(starter, place, FORMATS[form])
     folder = place / "late"
     folder.mkdir()
@@ -172,20 +179,27 @@ def test_others_finish_before_the_first_unit(starter, place, monkeypatch, form):
         device="cpu",
         share="1/2",
     )
+    notes = folder / f".{name}.job"
     take_unit, asked = Claims.take_unit, []
 
     def take_unit_late(claims, number):
         if not asked:
             for share in ("1/2", "2/2"):
                 assert starter.run(folder, name, "--share", share) == 0
+            if is_begun_anew:
+                notes.mkdir()
+                Manifest(LocalNotes(notes)).begin({}, {})
         asked.append(number)
         return take_unit(claims, number)
 
     monkeypatch.setattr(job, "UNIT_BYTES", ONE_TIME)
     monkeypatch.setattr(Claims, "take_unit", take_unit_late)
     summary = run(config)
-    assert (summary.done, summary.is_whole) == (0, True)
+    assert (summary.done, summary.is_whole) == (0, not is_begun_anew)
     assert asked == [0]
+    if is_begun_anew:
+        assert list(contents(notes)) == [JOB]
+        shutil.rmtree(notes)
     assert contents(folder) == wanted
 
 

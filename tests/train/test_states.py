@@ -15,7 +15,7 @@ from orbitds.train import share as share_module
 from orbitds.train.launch import ALONE
 from orbitds.train.manifest import MANIFEST
 from orbitds.train.states import States
-from tests.distributed.processes import run
+from tests.distributed.processes import run, wait_for
 
 SHARD = "shard-00000.safetensors"
 
@@ -336,10 +336,7 @@ def _kill(rank, folder, kills):
         child = os.fork()
         if child == 0:
             _save_for_ever(folder, told)
-        end = time.monotonic() + 20
-        while not told.exists():  # the first state is there
-            assert time.monotonic() < end
-            time.sleep(0.001)
+        wait_for(told, timeout_s=20)  # the first state is there
         time.sleep(0.4 * torch.rand((), generator=generator).item())
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
